@@ -1,0 +1,17 @@
+//! What all tiers of lb share.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | the file: parse, validate, diff, show |
+//! | [`snapshot`] | one immutable view of everything that serves, made from a [`config::Config`] |
+//! | [`pool`] | pools and backends, with the live state that survives a reload |
+//! | [`scheduler`] | how a backend is chosen |
+//! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
+//! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
+
+pub mod config;
+pub mod counters;
+pub mod health;
+pub mod pool;
+pub mod scheduler;
+pub mod snapshot;

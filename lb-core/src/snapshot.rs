@@ -1,0 +1,156 @@
+//! One immutable view of everything that serves. A request takes it once and keeps it to its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::{self, Config, InitialHealth};
+use crate::counters::{Counter, Durations, Gauge, Sharded};
+use crate::pool::{Backend, BackendLive, Health, Pool, PoolLive};
+use crate::scheduler::Table;
+
+#[derive(Debug)]
+pub struct Snapshot {
+    pub config: Arc<Config>,
+    /// Hex SHA-256 of the file that it came from.
+    pub config_sha256: String,
+    /// 1 at start, one more with each reload.
+    pub generation: u64,
+    /// Shards of every counter.
+    pub workers: usize,
+    /// In the order of the file.
+    pub frontends: Vec<Arc<Frontend>>,
+    /// In the order of the file.
+    pub pools: Vec<Arc<Pool>>,
+    pool_index: HashMap<Arc<str>, usize>,
+}
+
+#[derive(Debug)]
+pub struct Frontend {
+    pub config: Arc<config::Frontend>,
+    pub live: Arc<FrontendLive>,
+}
+
+/// Survives every reload that keeps the frontend's name.
+#[derive(Debug)]
+pub struct FrontendLive {
+    pub counters: Sharded<FrontendCounters>,
+}
+
+#[derive(Debug, Default)]
+pub struct FrontendCounters {
+    pub connections_active: Gauge,
+    pub connections_total: Counter,
+    /// By [`Refusal`].
+    pub connections_refused: [Counter; Refusal::COUNT],
+    /// Responses by class; index 0 is 1xx.
+    pub requests: [Counter; 5],
+    pub durations: Durations,
+    pub bytes_received: Counter,
+    pub bytes_sent: Counter,
+    /// Requests that broke the protocol.
+    pub bad_requests: Counter,
+    pub tls_handshakes: Counter,
+    pub tls_handshakes_resumed: Counter,
+    pub tls_failures: Counter,
+}
+
+/// Why a client connection was closed before it was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    ClientLimit = 0,
+    Descriptors = 1,
+}
+
+impl Refusal {
+    pub const COUNT: usize = 2;
+    pub const ALL: [Refusal; Self::COUNT] = [Refusal::ClientLimit, Refusal::Descriptors];
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::ClientLimit => "client_limit",
+            Refusal::Descriptors => "descriptors",
+        }
+    }
+}
+
+impl Snapshot {
+    /// The first snapshot of a process, or (`previous`) the one that follows: live state of every
+    /// frontend, pool and backend that is still there is carried over.
+    pub fn build(config: Arc<Config>, config_sha256: String, workers: usize, previous: Option<&Snapshot>) -> Self {
+        let frontends = config.frontends.iter().map(|f| build_frontend(f, workers, previous)).collect();
+        let pools: Vec<_> = config.pools.iter().map(|p| Arc::new(build_pool(p, workers, previous))).collect();
+        let pool_index = pools.iter().enumerate().map(|(i, p)| (p.config.name.clone(), i)).collect();
+        let generation = previous.map_or(1, |p| p.generation + 1);
+        Self { config, config_sha256, generation, workers, frontends, pools, pool_index }
+    }
+
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pool_position(name).map(|i| &self.pools[i])
+    }
+
+    /// Index into [`Self::pools`].
+    pub fn pool_position(&self, name: &str) -> Option<usize> {
+        self.pool_index.get(name).copied()
+    }
+
+    /// Called once this snapshot serves: an override by `lb backend` holds until the file itself
+    /// gives that backend another state.
+    pub fn settle(&self, previous: &Snapshot) {
+        let was: HashMap<_, _> = previous.backends().map(|(_, b)| (Arc::as_ptr(&b.live), b.config.state)).collect();
+        for (_, backend) in self.backends() {
+            if was.get(&Arc::as_ptr(&backend.live)).is_some_and(|state| *state != backend.config.state) {
+                backend.live.set_admin_override(None);
+            }
+        }
+    }
+
+    pub fn frontend(&self, name: &str) -> Option<&Arc<Frontend>> {
+        self.frontends.iter().find(|f| &*f.config.name == name)
+    }
+
+    /// Primary and backup backends of all pools.
+    pub fn backends(&self) -> impl Iterator<Item = (&Arc<Pool>, &Arc<Backend>)> {
+        self.pools.iter().flat_map(|p| p.backends.iter().chain(&p.backup).map(move |b| (p, b)))
+    }
+}
+
+fn build_frontend(config: &Arc<config::Frontend>, workers: usize, previous: Option<&Snapshot>) -> Arc<Frontend> {
+    let live = previous
+        .and_then(|p| p.frontend(&config.name))
+        .map_or_else(|| Arc::new(FrontendLive { counters: Sharded::new(workers) }), |f| f.live.clone());
+    Arc::new(Frontend { config: config.clone(), live })
+}
+
+fn build_pool(config: &Arc<config::Pool>, workers: usize, previous: Option<&Snapshot>) -> Pool {
+    let old = previous.and_then(|p| p.pool(&config.name));
+    let known: HashMap<_, _> = old
+        .iter()
+        .flat_map(|p| p.backends.iter().chain(&p.backup))
+        .map(|b| ((b.config.name.clone(), b.config.address), b))
+        .collect();
+    let join = |backend: &Arc<config::Backend>| {
+        let live = known
+            .get(&(backend.name.clone(), backend.address))
+            .map_or_else(|| Arc::new(BackendLive::new(workers, initial_health(config))), |b| b.live.clone());
+        Arc::new(Backend { pool: config.name.clone(), config: backend.clone(), live })
+    };
+    let backends: Vec<_> = config.backends.iter().map(join).collect();
+    let backup: Vec<_> = config.backup.iter().map(join).collect();
+    Pool {
+        table: Table::new(config.scheduler, &backends),
+        backup_table: Table::new(config.scheduler, &backup),
+        live: old.map_or_else(|| Arc::new(PoolLive::new(workers)), |p| p.live.clone()),
+        config: config.clone(),
+        backends,
+        backup,
+    }
+}
+
+fn initial_health(pool: &config::Pool) -> Health {
+    match pool.check.as_ref().map(|c| c.initial) {
+        None | Some(InitialHealth::Unknown) => Health::Unknown,
+        Some(InitialHealth::Up) => Health::Up,
+        Some(InitialHealth::Down) => Health::Down,
+    }
+}
