@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each target installs what is missing (see .ci/setup).
+CARGO ?= cargo
+FOR ?=
+SECONDS ?= 60
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: help build demo test lint fuzz bench-l7 install clean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build target/release/lb
+	@.ci/setup build
+	$(CARGO) build --release --bin lb
+
+demo: build ## balance over three toy servers inside the process; FOR=20s ends by itself
+	target/release/lb demo $(if $(FOR),--for $(FOR))
+
+test: ## run every test and print the totals
+	@.ci/setup build test fuzz
+	@.ci/test
+
+lint: ## formatting, clippy, documentation, shell and Python syntax
+	@.ci/setup build lint
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' 'tests/*.sh')
+	git ls-files -z '*.py' | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
+
+fuzz: ## run each fuzz target for SECONDS (60)
+	@.ci/setup build fuzz
+	@.ci/fuzz $(SECONDS)
+
+bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
+	@.ci/setup bench
+	benches/l7/run
+
+install: build ## install the program, its man pages, completions and systemd unit below PREFIX
+	install -Dm755 target/release/lb $(DESTDIR)$(PREFIX)/bin/lb
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf tests/fuzz/target
