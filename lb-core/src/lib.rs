@@ -8,10 +8,12 @@
 //! | [`scheduler`] | how a backend is chosen |
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
+//! | [`metrics`] | the table of metric names, and the collector that reads the counters |
 
 pub mod config;
 pub mod counters;
 pub mod health;
+pub mod metrics;
 pub mod pool;
 pub mod scheduler;
 pub mod snapshot;

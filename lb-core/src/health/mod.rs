@@ -14,4 +14,19 @@ pub enum FailureReason {
 
 impl FailureReason {
     pub const COUNT: usize = 7;
+    pub const ALL: [FailureReason; Self::COUNT] =
+        [Self::Connect, Self::Timeout, Self::Tls, Self::Protocol, Self::Status, Self::Body, Self::Exit];
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Protocol => "protocol",
+            Self::Status => "status",
+            Self::Body => "body",
+            Self::Exit => "exit",
+        }
+    }
 }

@@ -1,0 +1,12 @@
+//! What Prometheus sees: names, and a collector that reads the live counters at scrape time.
+//!
+//! Nothing is registered per frontend or backend, so what a reload removes vanishes from the next
+//! scrape, and the hot path knows nothing of Prometheus.
+
+mod collector;
+mod family;
+pub mod names;
+
+pub use collector::SnapshotCollector;
+pub use family::{Sample, desc, family};
+pub use names::{ALL, Kind, Metric};

@@ -1,0 +1,153 @@
+//! Every metric of lb in one table. A test fails on one that nothing ever moves.
+
+/// How a metric behaves, as Prometheus words it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// Sum and count only.
+    Summary,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// In the order in which values are given.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric = Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )*
+
+        /// The whole table.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "lb_build_info" ["version"]
+        "Always 1; the label says which lb this is.";
+    CONFIG_INFO = Gauge "lb_config_info" ["sha256"]
+        "Always 1; the label is the SHA-256 of the configuration file that serves.";
+    CONFIG_GENERATION = Gauge "lb_config_generation" []
+        "Configurations applied since the start, the first one included.";
+    CONFIG_RELOADS = Counter "lb_config_reloads_total" ["result"]
+        "Reloads by result: applied, unchanged or refused.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "lb_config_last_reload_successful" []
+        "1 unless the last reload was refused.";
+    CONFIG_LAST_RELOAD_DURATION = Gauge "lb_config_last_reload_duration_seconds" []
+        "How long the last reload took, from reading the file to its last change.";
+    CONFIG_LAST_RELOAD_TIMESTAMP = Gauge "lb_config_last_reload_timestamp_seconds" []
+        "When the configuration was last loaded or refused, as Unix time.";
+    LOG_DROPPED = Counter "lb_log_dropped_total" []
+        "Log lines dropped because standard error took no more.";
+    ACCESS_LOG_DROPPED = Counter "lb_access_log_dropped_total" []
+        "Access log lines dropped because the file or standard output took no more.";
+
+    FRONTEND_CONNECTIONS_ACTIVE = Gauge "lb_frontend_connections_active" ["frontend"]
+        "Client connections that are open.";
+    FRONTEND_CONNECTIONS = Counter "lb_frontend_connections_total" ["frontend"]
+        "Client connections accepted.";
+    FRONTEND_CONNECTIONS_REFUSED = Counter "lb_frontend_connections_refused_total" ["frontend", "reason"]
+        "Client connections closed before they were served: client_limit (connections_per_client) or descriptors (none left).";
+    FRONTEND_BYTES = Counter "lb_frontend_bytes_total" ["frontend", "direction"]
+        "Bytes received from (in) and sent to (out) clients.";
+    FRONTEND_HTTP_REQUESTS = Counter "lb_frontend_http_requests_total" ["frontend", "code"]
+        "Requests by class of the status code they were answered with.";
+    FRONTEND_HTTP_REQUEST_DURATION = Histogram "lb_frontend_http_request_duration_seconds" ["frontend"]
+        "From the end of a request's header section to the end of its response.";
+    FRONTEND_BAD_REQUESTS = Counter "lb_frontend_bad_requests_total" ["frontend"]
+        "Requests that broke the protocol.";
+    FRONTEND_TLS_HANDSHAKES = Counter "lb_frontend_tls_handshakes_total" ["frontend", "resumed"]
+        "TLS handshakes that succeeded, by whether they resumed an earlier session.";
+    FRONTEND_TLS_FAILURES = Counter "lb_frontend_tls_failures_total" ["frontend"]
+        "TLS handshakes that failed.";
+    TLS_CERTIFICATE_NOT_AFTER = Gauge "lb_tls_certificate_not_after_timestamp_seconds" ["frontend", "certificate"]
+        "When a certificate that a frontend serves expires, as Unix time.";
+
+    POOL_BACKENDS = Gauge "lb_pool_backends" ["pool", "role"]
+        "Backends of the file, by role: primary or backup.";
+    POOL_BACKENDS_AVAILABLE = Gauge "lb_pool_backends_available" ["pool", "role"]
+        "Backends that may be given new requests: not Down, Ready, weight above 0.";
+    POOL_REQUESTS = Counter "lb_pool_requests_total" ["pool"]
+        "Requests routed to the pool.";
+    POOL_RETRIES = Counter "lb_pool_retries_total" ["pool"]
+        "Further tries of requests whose first backend failed.";
+    POOL_RETRIES_REFUSED = Counter "lb_pool_retries_refused_total" ["pool"]
+        "Retries that the budget did not allow.";
+    POOL_QUEUED = Gauge "lb_pool_queued" ["pool"]
+        "Requests that wait for a backend below its max_connections.";
+    POOL_QUEUE_TIMEOUTS = Counter "lb_pool_queue_timeouts_total" ["pool"]
+        "Requests that waited for a backend until the queue timeout.";
+    POOL_QUEUE_OVERFLOWS = Counter "lb_pool_queue_overflows_total" ["pool"]
+        "Requests turned away because max_queue others waited already.";
+    POOL_NO_BACKEND = Counter "lb_pool_no_backend_total" ["pool"]
+        "Requests for which no backend was available.";
+
+    BACKEND_UP = Gauge "lb_backend_up" ["pool", "backend"]
+        "0 when health checks found the backend Down, else 1.";
+    BACKEND_AVAILABLE = Gauge "lb_backend_available" ["pool", "backend"]
+        "1 when the backend may be given new requests: not Down, Ready, weight above 0.";
+    BACKEND_WEIGHT = Gauge "lb_backend_weight" ["pool", "backend"]
+        "The configured weight.";
+    BACKEND_CONNECTIONS_ACTIVE = Gauge "lb_backend_connections_active" ["pool", "backend"]
+        "Connections to the backend that are open, idle ones included.";
+    BACKEND_CONNECTIONS = Counter "lb_backend_connections_total" ["pool", "backend"]
+        "Connections made to the backend.";
+    BACKEND_REQUESTS_ACTIVE = Gauge "lb_backend_requests_active" ["pool", "backend"]
+        "Requests in flight.";
+    BACKEND_REQUESTS = Counter "lb_backend_requests_total" ["pool", "backend"]
+        "Requests sent to the backend, retries included.";
+    BACKEND_HTTP_RESPONSES = Counter "lb_backend_http_responses_total" ["pool", "backend", "code"]
+        "Responses by class of their status code; classes that never occurred are left out.";
+    BACKEND_CONNECT_FAILURES = Counter "lb_backend_connect_failures_total" ["pool", "backend"]
+        "Connections that could not be made, TLS included.";
+    BACKEND_RESPONSE_FAILURES = Counter "lb_backend_response_failures_total" ["pool", "backend"]
+        "Requests that the backend failed: connection lost, protocol broken, or too late.";
+    BACKEND_BYTES = Counter "lb_backend_bytes_total" ["pool", "backend", "direction"]
+        "Bytes received from (in) and sent to (out) the backend.";
+    BACKEND_CHECK_DURATION = Summary "lb_backend_check_duration_seconds" ["pool", "backend"]
+        "Health checks made and the time they took.";
+    BACKEND_CHECK_FAILURES = Counter "lb_backend_check_failures_total" ["pool", "backend", "reason"]
+        "Health checks that failed, by reason; reasons that never occurred are left out.";
+    BACKEND_HEALTH_TRANSITIONS = Counter "lb_backend_health_transitions_total" ["pool", "backend"]
+        "Changes of the observed health.";
+
+    PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" []
+        "User and system time used.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" []
+        "Open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" []
+        "Limit of open file descriptors.";
+    PROCESS_RESIDENT_MEMORY = Gauge "process_resident_memory_bytes" []
+        "Memory in RAM.";
+    PROCESS_VIRTUAL_MEMORY = Gauge "process_virtual_memory_bytes" []
+        "Address space.";
+    PROCESS_THREADS = Gauge "process_threads" []
+        "Threads of the process.";
+    PROCESS_START_TIME = Gauge "process_start_time_seconds" []
+        "When the process started, as Unix time.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_prometheus_rules() {
+        let mut seen = std::collections::HashSet::new();
+        for metric in ALL {
+            assert!(seen.insert(metric.name), "{} is there twice", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}
