@@ -7,6 +7,7 @@
 //! | [`pool`] | pools and backends, with the live state that survives a reload |
 //! | [`scheduler`] | how a backend is chosen |
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
+//! | [`tls_client`] | TLS towards backends |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
 //! | [`metrics`] | the table of metric names, and the collector that reads the counters |
 
@@ -17,3 +18,4 @@ pub mod metrics;
 pub mod pool;
 pub mod scheduler;
 pub mod snapshot;
+pub mod tls_client;

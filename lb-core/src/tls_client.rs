@@ -1,0 +1,159 @@
+//! TLS towards backends, for the proxy and for checks alike, from one place: a pool's `tls`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::config::{Alpn, Certificate, PoolTls};
+
+/// What stands in the way of TLS towards a pool; every variant names the file or the word to correct.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsClientError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: pem::Error },
+    #[error("{path} holds no certificate")]
+    NoCertificate { path: PathBuf },
+    #[error("{path} holds an authority that cannot be used: {source}")]
+    Authority { path: PathBuf, source: rustls::Error },
+    #[error("the client certificate {cert} and its key {key} cannot be used: {source}")]
+    Client { cert: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("this system has no certificate authorities; name a bundle with `ca`")]
+    NoSystemAuthorities,
+    #[error("`{0}` is no host name")]
+    ServerName(String),
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Reads the files that `tls` names; one such configuration serves all connections of a pool.
+pub fn client_config(tls: &PoolTls, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, TlsClientError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match (tls.verify, &tls.ca) {
+        (false, _) => {
+            builder.dangerous().with_custom_certificate_verifier(AcceptAnyCertificateWithoutVerification::new())
+        }
+        (true, Some(ca)) => builder.with_root_certificates(read_authorities(ca)?),
+        (true, None) => builder.with_root_certificates(system_authorities()?),
+    };
+    let mut config = match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let chain = read_certificates(&own.cert)?;
+            builder.with_client_auth_cert(chain, read_key(&own.key)?).map_err(|source| client_error(own, source))?
+        }
+    };
+    config.alpn_protocols = alpn.iter().map(|protocol| alpn_id(*protocol).to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The configuration for checks of pools without `tls`: encrypted, and nobody's identity verified.
+pub fn unverified_config() -> Result<Arc<ClientConfig>, TlsClientError> {
+    client_config(&PoolTls { ca: None, server_name: None, verify: false, client: None }, &[])
+}
+
+/// What is sent as SNI and verified: the given name, else the backend's address.
+pub fn server_name(name: Option<&str>, backend: SocketAddr) -> Result<ServerName<'static>, TlsClientError> {
+    let Some(name) = name else { return Ok(ServerName::IpAddress(backend.ip().into())) };
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsClientError::ServerName(name.to_owned()))
+}
+
+/// The protocol's name on the wire (RFC 7301, section 6).
+pub fn alpn_id(protocol: Alpn) -> &'static [u8] {
+    match protocol {
+        Alpn::H2 => b"h2",
+        Alpn::Http1 => b"http/1.1",
+    }
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsClientError> {
+    let read_error = |source| TlsClientError::Read { path: path.to_owned(), source };
+    let certificates = CertificateDer::pem_file_iter(path).map_err(read_error)?.collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(read_error)?;
+    if certificates.is_empty() {
+        return Err(TlsClientError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(certificates)
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsClientError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsClientError::Read { path: path.to_owned(), source })
+}
+
+fn read_authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsClientError> {
+    let mut store = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        store.add(certificate).map_err(|source| TlsClientError::Authority { path: path.to_owned(), source })?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// Read once in a process: hundreds of pools share them, and each reading costs milliseconds.
+fn system_authorities() -> Result<Arc<RootCertStore>, TlsClientError> {
+    static STORE: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let store = STORE.get_or_init(|| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(store)
+    });
+    if store.is_empty() { Err(TlsClientError::NoSystemAuthorities) } else { Ok(store.clone()) }
+}
+
+fn client_error(own: &Certificate, source: rustls::Error) -> TlsClientError {
+    TlsClientError::Client { cert: own.cert.clone(), key: own.key.clone(), source }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
+}
+
+/// `verify: false`: whoever answers at the address is believed.
+#[derive(Debug)]
+struct AcceptAnyCertificateWithoutVerification(Vec<SignatureScheme>);
+
+impl AcceptAnyCertificateWithoutVerification {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(provider().signature_verification_algorithms.supported_schemes()))
+    }
+}
+
+impl ServerCertVerifier for AcceptAnyCertificateWithoutVerification {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.clone()
+    }
+}
