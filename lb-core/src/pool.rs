@@ -102,6 +102,13 @@ pub enum Health {
     Down = 2,
 }
 
+impl Pool {
+    /// By its place: primaries first, then backups.
+    pub fn backend(&self, index: usize) -> Option<&Arc<Backend>> {
+        self.backends.iter().chain(&self.backup).nth(index)
+    }
+}
+
 impl Backend {
     /// May it be given new requests, as far as health and the operator are concerned?
     pub fn is_available(&self) -> bool {
@@ -125,6 +132,11 @@ impl Backend {
             .slots
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1))
             .is_ok()
+    }
+
+    /// Would [`Self::try_take_slot`] succeed now?
+    pub fn has_free_slot(&self) -> bool {
+        self.config.max_connections.is_none_or(|limit| self.live.slots.load(Ordering::Relaxed) < limit)
     }
 
     /// Gives back what [`Self::try_take_slot`] took.

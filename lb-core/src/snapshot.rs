@@ -138,8 +138,8 @@ fn build_pool(config: &Arc<config::Pool>, workers: usize, previous: Option<&Snap
     let backends: Vec<_> = config.backends.iter().map(join).collect();
     let backup: Vec<_> = config.backup.iter().map(join).collect();
     Pool {
-        table: Table::new(config.scheduler, &backends),
-        backup_table: Table::new(config.scheduler, &backup),
+        table: Table::renew(config.scheduler, &backends, old.map(|p| (&p.table, &p.backends[..]))),
+        backup_table: Table::renew(config.scheduler, &backup, old.map(|p| (&p.backup_table, &p.backup[..]))),
         live: old.map_or_else(|| Arc::new(PoolLive::new(workers)), |p| p.live.clone()),
         config: config.clone(),
         backends,
