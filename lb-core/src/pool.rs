@@ -1,11 +1,12 @@
 //! Pools and backends as they serve: what the file says, joined to live state that survives a reload.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config;
-use crate::config::AdminState;
+use crate::config::{AdminState, InitialHealth};
 use crate::counters::{Counter, Durations, Gauge, Sharded};
+use crate::health::CheckReport;
 use crate::scheduler::Table;
 
 /// A named set of backends with a scheduler and a health check.
@@ -63,6 +64,7 @@ pub struct BackendLive {
     pub epoch: AtomicU64,
     pub counters: Sharded<BackendCounters>,
     pub checks: CheckCounters,
+    check_report: Mutex<Option<CheckReport>>,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +164,7 @@ impl BackendLive {
             epoch: AtomicU64::new(0),
             counters: Sharded::new(workers),
             checks: CheckCounters::default(),
+            check_report: Mutex::new(None),
         }
     }
 
@@ -176,6 +179,15 @@ impl BackendLive {
     pub fn set_health(&self, health: Health) {
         self.health.store(health as u8, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// The latest check; `None` before the first.
+    pub fn check_report(&self) -> Option<CheckReport> {
+        self.check_report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_check_report(&self, report: CheckReport) {
+        *self.check_report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
     }
 
     pub fn admin_override(&self) -> Option<AdminState> {
@@ -196,6 +208,26 @@ impl BackendLive {
         };
         self.admin_override.store(value, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Unknown => "unknown",
+            Health::Up => "up",
+            Health::Down => "down",
+        }
+    }
+}
+
+impl From<InitialHealth> for Health {
+    fn from(initial: InitialHealth) -> Self {
+        match initial {
+            InitialHealth::Unknown => Health::Unknown,
+            InitialHealth::Up => Health::Up,
+            InitialHealth::Down => Health::Down,
+        }
     }
 }
 

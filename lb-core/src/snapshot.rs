@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{self, Config, InitialHealth};
+use crate::config::{self, Config};
 use crate::counters::{Counter, Durations, Gauge, Sharded};
 use crate::pool::{Backend, BackendLive, Health, Pool, PoolLive};
 use crate::scheduler::Table;
@@ -148,9 +148,5 @@ fn build_pool(config: &Arc<config::Pool>, workers: usize, previous: Option<&Snap
 }
 
 fn initial_health(pool: &config::Pool) -> Health {
-    match pool.check.as_ref().map(|c| c.initial) {
-        None | Some(InitialHealth::Unknown) => Health::Unknown,
-        Some(InitialHealth::Up) => Health::Up,
-        Some(InitialHealth::Down) => Health::Down,
-    }
+    pool.check.as_ref().map_or(Health::Unknown, |check| check.initial.into())
 }

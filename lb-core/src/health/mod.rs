@@ -1,4 +1,24 @@
 //! Health checks: a pure rise/fall machine, probes, and the task that runs them.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `machine` | results in, changes of health out (pure) |
+//! | `schedule` | when to check next (pure) |
+//! | `probe` | one look at one backend: tcp, http, https, udp, script |
+//! | `checked` | one backend under check: its machine, and who is told |
+//! | `checker` | the task that runs all probes: [`Checker`] |
+
+mod checked;
+mod checker;
+mod machine;
+mod probe;
+mod schedule;
+mod target;
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+pub use checker::Checker;
 
 /// Why a probe failed; a closed set, used as a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +30,28 @@ pub enum FailureReason {
     Status = 4,
     Body = 5,
     Exit = 6,
+}
+
+/// What one probe found, with a few words for the log and for `lb status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Success(Text),
+    Failure(FailureReason, Text),
+    /// This machine could not even ask (no descriptor, no memory): says nothing about the backend.
+    Inconclusive(Text),
+}
+
+pub type Text = Cow<'static, str>;
+
+/// The latest check of a backend.
+#[derive(Debug, Clone)]
+pub struct CheckReport {
+    /// When it ended.
+    pub at: SystemTime,
+    pub took: Duration,
+    pub outcome: Outcome,
+    /// When checks last changed the backend's health; `None`: not yet.
+    pub changed_at: Option<SystemTime>,
 }
 
 impl FailureReason {
@@ -27,6 +69,35 @@ impl FailureReason {
             Self::Status => "status",
             Self::Body => "body",
             Self::Exit => "exit",
+        }
+    }
+}
+
+impl Outcome {
+    pub fn success(text: impl Into<Text>) -> Self {
+        Self::Success(text.into())
+    }
+
+    pub fn failure(reason: FailureReason, text: impl Into<Text>) -> Self {
+        Self::Failure(reason, text.into())
+    }
+
+    pub fn timeout(limit: Duration) -> Self {
+        Self::failure(FailureReason::Timeout, format!("no result within {limit:?}"))
+    }
+
+    /// Did the backend pass? `None` when nobody can tell.
+    pub fn verdict(&self) -> Option<bool> {
+        match self {
+            Self::Success(_) => Some(true),
+            Self::Failure(..) => Some(false),
+            Self::Inconclusive(_) => None,
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Success(text) | Self::Failure(_, text) | Self::Inconclusive(text) => text,
         }
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use choose::{Choice, PoolCursor, choose, preview};
 pub use hash::client_hash;
+pub(crate) use hash::{mix, name_hash};
 
 use crate::config::Scheduler;
 use crate::pool::Backend;

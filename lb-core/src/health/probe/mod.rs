@@ -1,0 +1,55 @@
+//! One look at one backend. A probe has no timeout of its own: whoever drops it ends it.
+
+mod http;
+mod script;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::sync::Arc;
+
+use super::target::Target;
+use super::{FailureReason, Outcome};
+use crate::config::Probe;
+
+/// The seam between the checker and the network.
+pub trait Prober: Clone + Send + 'static {
+    fn probe(&self, target: Arc<Target>) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Probes over real sockets and processes.
+#[derive(Debug, Clone, Copy)]
+pub struct Network;
+
+impl Prober for Network {
+    async fn probe(&self, target: Arc<Target>) -> Outcome {
+        let found = match &target.check.probe {
+            Probe::Tcp => tcp::probe(&target).await,
+            Probe::Http(http) => http::probe(&target, http).await,
+            Probe::Https(http) => http::probe_tls(&target, http).await,
+            Probe::Udp(udp) => udp::probe(&target, udp).await,
+            Probe::Script(script) => script::probe(&target, script).await,
+        };
+        found.unwrap_or_else(|failed| failed)
+    }
+}
+
+/// A probe that ends early does so with its outcome.
+type Found = Result<Outcome, Outcome>;
+
+fn fail<T>(reason: FailureReason, text: String) -> Result<T, Outcome> {
+    Err(Outcome::failure(reason, text))
+}
+
+/// No connection, or none any more; whose fault is it?
+fn io_outcome(reason: FailureReason, doing: &str, error: &io::Error) -> Outcome {
+    let text = format!("{doing}: {error}");
+    if is_local(error) { Outcome::Inconclusive(text.into()) } else { Outcome::failure(reason, text) }
+}
+
+/// This machine has run out of something; the backend may be as well as ever.
+fn is_local(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let lacking = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL, Errno::EAGAIN];
+    error.raw_os_error().is_some_and(|code| lacking.contains(&Errno::from_raw(code)))
+}

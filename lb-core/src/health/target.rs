@@ -1,0 +1,48 @@
+//! What a probe needs to know of the backend that it looks at.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use rustls::ClientConfig;
+
+use crate::config::{Alpn, Check, PoolTls};
+use crate::pool::{Backend, Pool};
+use crate::tls_client::{self, TlsClientError};
+
+#[derive(Debug)]
+pub struct Target {
+    pub pool: Arc<Pool>,
+    pub backend: Arc<Backend>,
+    pub check: Check,
+    pub tls: Arc<CheckTls>,
+}
+
+/// TLS of a pool's https checks, built when the first one asks; certificate files are so read again
+/// after each reload.
+#[derive(Debug, Default)]
+pub struct CheckTls(OnceLock<Result<Arc<ClientConfig>, TlsClientError>>);
+
+impl Target {
+    /// The backend's address, with the port that checks go to.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.backend.config.address;
+        SocketAddr::new(address.ip(), self.check.port.unwrap_or(address.port()))
+    }
+
+    /// Without `tls` in the pool nobody's certificate is verified.
+    pub fn tls_config(&self) -> Result<&Arc<ClientConfig>, &TlsClientError> {
+        let build = || match &self.pool.config.tls {
+            Some(tls) => tls_client::client_config(tls, &[Alpn::Http1]),
+            None => tls_client::client_config(
+                &PoolTls { ca: None, server_name: None, verify: false, client: None },
+                &[Alpn::Http1],
+            ),
+        };
+        self.tls.0.get_or_init(build).as_ref()
+    }
+
+    /// Are both checked in the same way, so that results of one count for the other?
+    pub fn same_check(&self, other: &Target) -> bool {
+        self.check == other.check && self.pool.config.tls == other.pool.config.tls
+    }
+}
