@@ -1,5 +1,109 @@
 //! The configuration file.
+//!
+//! | step | from | to | in |
+//! |---|---|---|---|
+//! | parse | text | a tree of nodes that know their place | `tree`, `interpolate` |
+//! | decode | tree | what a person wrote | `raw`, by `keys` and `decode` |
+//! | validate | raw | [`Config`], which the program may trust | `validate` |
+//!
+//! Every step notes all problems that it meets and goes on; [`load`] is pure.
 
+mod address;
+mod decode;
+mod diagnostic;
+mod http_words;
+mod interpolate;
+mod keys;
 mod model;
+mod raw;
+mod scalar;
+mod tree;
+mod validate;
 
+use std::fmt::Write;
+use std::path::Path;
+
+use decode::{Context, Decode};
+use diagnostic::{Problems, Span};
+use tree::Tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::*;
+
+/// A file that is larger than this is not read. 10,000 backends in full take 1 MiB.
+const LARGEST_FILE: usize = 16 << 20;
+
+/// A file without errors.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Diagnostics,
+    /// Hex SHA-256 of the file's bytes.
+    pub sha256: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read the configuration")]
+    Unreadable(#[from] std::io::Error),
+    #[error("{0}")]
+    Invalid(Diagnostics),
+}
+
+/// Reads a configuration. `origin` names it in diagnostics; `env` answers `${NAME}`.
+pub fn load(
+    text: impl AsRef<[u8]>,
+    origin: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Diagnostics> {
+    let bytes = text.as_ref();
+    let mut problems = Problems::default();
+    let text = readable(bytes, &mut problems);
+    let config = config(text, env, &mut problems);
+    let failed = problems.has_errors();
+    let diagnostics = problems.into_diagnostics(origin, text);
+    match config {
+        Some(config) if !failed => Ok(Loaded { config, warnings: diagnostics, sha256: sha256(bytes) }),
+        _ => Err(diagnostics),
+    }
+}
+
+/// [`load`] of a file, with the environment of this process.
+pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = std::fs::read(path)?;
+    load(bytes, path, &|name| std::env::var(name).ok()).map_err(LoadError::Invalid)
+}
+
+fn config(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Config> {
+    let tree = Tree::parse(text, env, problems);
+    let root = tree.root()?;
+    let mut context = Context { tree: &tree, problems: std::mem::take(problems) };
+    let raw = raw::Root::decode(root, &mut context);
+    *problems = context.problems;
+    validate::config(&raw?, problems)
+}
+
+/// The part of a file that is text; a problem is noted where that is not all of it.
+fn readable<'a>(bytes: &'a [u8], problems: &mut Problems) -> &'a str {
+    if bytes.len() > LARGEST_FILE {
+        problems.error(Span::default(), format!("the file has more than {} MiB", LARGEST_FILE >> 20));
+        return "";
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            problems.error(Span { start: at, end: at }, "the file is not UTF-8 from here on");
+            std::str::from_utf8(&bytes[..at]).unwrap_or_default()
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref() {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

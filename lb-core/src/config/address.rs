@@ -1,0 +1,175 @@
+//! Scalars that are addresses.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+use schemars::Schema;
+
+use super::decode::Scalar;
+use super::diagnostic::Complaint;
+use super::keys::text_schema;
+use super::raw::NOT_YET;
+use super::scalar::unexpected;
+
+/// Where a frontend listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub address: SocketAddr,
+    pub udp: bool,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MetricsListen(pub SocketAddr);
+
+/// Of a server. Layer 4 in dr mode needs no port: it is the frontend's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BackendAddress {
+    pub ip: IpAddr,
+    pub port: Option<u16>,
+    /// Names the backend where it has no name of its own.
+    pub text: String,
+}
+
+/// One address, or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network(pub IpNet);
+
+impl MetricsListen {
+    pub const LOOPBACK: MetricsListen = MetricsListen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9600));
+}
+
+impl Scalar for Listen {
+    const EXPECTED: &'static str = "an IP address with a port such as `0.0.0.0:80`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let (address, udp) = match text.split_once('/') {
+            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), false),
+            Some((address, "udp")) => (address, true),
+            Some((_, other)) => {
+                return Err(Complaint::new(format!("unknown protocol `{}`", other.escape_debug())).help("tcp or udp"));
+            }
+        };
+        Ok(Listen { address: listen_address::<Self>(address)?, udp })
+    }
+
+    fn written(&self) -> String {
+        if self.udp { format!("{}/udp", self.address) } else { self.address.to_string() }
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["0.0.0.0:80", "[::]:443", "203.0.113.11:53/udp"])
+    }
+}
+
+impl Scalar for MetricsListen {
+    const EXPECTED: &'static str = "an IP address with a port such as `127.0.0.1:9600`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if text.starts_with("node:") {
+            return Err(Complaint::new(format!("`node` as an address is {NOT_YET}")));
+        }
+        listen_address::<Self>(text).map(MetricsListen)
+    }
+
+    fn written(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["127.0.0.1:9600", "node:9600"])
+    }
+}
+
+fn listen_address<S: Scalar>(text: &str) -> Result<SocketAddr, Complaint> {
+    let address = text.parse().map_err(|_| listen_complaint::<S>(text))?;
+    nonzero(address)
+}
+
+fn listen_complaint<S: Scalar>(text: &str) -> Complaint {
+    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    match port.parse::<u16>() {
+        Ok(port) => unexpected::<S>(text).help(format!("`0.0.0.0:{port}` is IPv4, `[::]:{port}` IPv6")),
+        Err(_) => address_complaint::<S>(text),
+    }
+}
+
+fn address_complaint<S: Scalar>(text: &str) -> Complaint {
+    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    let looks_like_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
+    if looks_like_name {
+        return unexpected::<S>(text).help("host names are not looked up; write the address");
+    }
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => unexpected::<S>(text).help(format!("an IPv6 address with a port is `[{ip}]:80`")),
+        Ok(IpAddr::V4(_)) => Complaint::new(format!("`{text}` has no port")),
+        Err(_) => unexpected::<S>(text),
+    }
+}
+
+fn nonzero(address: SocketAddr) -> Result<SocketAddr, Complaint> {
+    if address.port() == 0 { Err(Complaint::new("the port must be from 1 to 65535")) } else { Ok(address) }
+}
+
+impl BackendAddress {
+    /// For kinds of pools that need a port.
+    pub fn socket(&self) -> Result<SocketAddr, Complaint> {
+        match self.port {
+            Some(port) => Ok(SocketAddr::new(self.ip, port)),
+            None => {
+                let example = SocketAddr::new(self.ip, 80);
+                Err(Complaint::new(format!("`{}` has no port", self.text)).help(format!("such as `{example}`")))
+            }
+        }
+    }
+}
+
+impl Scalar for BackendAddress {
+    const EXPECTED: &'static str = "an IP address with a port such as `10.0.0.11:8080`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(BackendAddress { ip, port: None, text: text.to_owned() });
+        }
+        let address: SocketAddr = text.parse().map_err(|_| address_complaint::<Self>(text))?;
+        nonzero(address)?;
+        if address.ip().is_unspecified() || address.ip().is_multicast() {
+            return Err(Complaint::new(format!("`{}` is not the address of a server", address.ip())));
+        }
+        Ok(BackendAddress { ip: address.ip(), port: Some(address.port()), text: text.to_owned() })
+    }
+
+    fn written(&self) -> String {
+        self.text.clone()
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["10.0.0.11:8080", "[2001:db8::1]:8080"])
+    }
+}
+
+impl Scalar for Network {
+    const EXPECTED: &'static str = "an address or network such as `10.0.0.0/8`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Network(IpNet::from(ip)));
+        }
+        let network: IpNet = text.parse().map_err(|_| unexpected::<Self>(text))?;
+        if network.trunc() != network {
+            let meant = network.trunc();
+            return Err(
+                Complaint::new(format!("`{text}` has bits beyond its prefix")).help(format!("did you mean `{meant}`?"))
+            );
+        }
+        Ok(Network(network))
+    }
+
+    fn written(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["10.0.0.0/8", "192.0.2.1"])
+    }
+}

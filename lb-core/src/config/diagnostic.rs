@@ -1,0 +1,298 @@
+//! What is wrong with a file, and where: collected while reading, shown all at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// More than anybody reads at once; bounds memory on a hostile file.
+const MOST_SHOWN: usize = 200;
+/// Longer source lines are shown in part.
+const WIDEST_LINE: usize = 160;
+
+/// Every problem of one file, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    #[serde(skip)]
+    left_out: usize,
+    #[serde(skip)]
+    origin: PathBuf,
+}
+
+/// One problem. Lines and columns start at 1; columns count characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    pub message: String,
+    pub line: usize,
+    pub column: usize,
+    pub help: Option<String>,
+    #[serde(skip)]
+    excerpt: Excerpt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// The source line as shown, and where the carets stand in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    line: String,
+    caret: usize,
+    carets: usize,
+}
+
+/// A range of bytes in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+/// Problems as they are found, before they are joined to the lines of the file.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    list: Vec<Problem>,
+    left_out: usize,
+    errors: usize,
+}
+
+#[derive(Debug)]
+struct Problem {
+    severity: Severity,
+    span: Span,
+    message: String,
+    help: Option<Help>,
+}
+
+#[derive(Debug)]
+pub(super) enum Help {
+    Text(String),
+    /// "did you mean", with the place where that name is defined.
+    Near {
+        name: String,
+        defined: Option<Span>,
+    },
+    /// Where the other one of two stands.
+    First(Span),
+}
+
+/// What a scalar's parser has to say about its text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Complaint {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl Problems {
+    pub fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.push(Severity::Error, span, message.into(), None);
+    }
+
+    pub fn error_with(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<Help>>) {
+        self.push(Severity::Error, span, message.into(), help.into());
+    }
+
+    pub fn warning(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<Help>>) {
+        self.push(Severity::Warning, span, message.into(), help.into());
+    }
+
+    pub fn complaint(&mut self, span: Span, complaint: Complaint) {
+        self.push(Severity::Error, span, complaint.message, complaint.help.map(Help::Text));
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    pub fn into_diagnostics(mut self, origin: &Path, text: &str) -> Diagnostics {
+        self.list.sort_by_key(|problem| problem.span.start);
+        let lines = Lines::of(text);
+        let list = self.list.into_iter().map(|problem| problem.locate(&lines)).collect();
+        Diagnostics { list, left_out: self.left_out, origin: origin.to_owned() }
+    }
+
+    fn push(&mut self, severity: Severity, span: Span, message: String, help: Option<Help>) {
+        self.errors += usize::from(severity == Severity::Error);
+        if self.list.len() == MOST_SHOWN {
+            self.left_out += 1;
+            return;
+        }
+        self.list.push(Problem { severity, span, message, help });
+    }
+}
+
+impl Problem {
+    fn locate(self, lines: &Lines<'_>) -> Diagnostic {
+        let (line, column) = lines.position(self.span.start);
+        Diagnostic {
+            severity: self.severity,
+            message: self.message,
+            line,
+            column,
+            help: self.help.map(|help| help.words(lines)),
+            excerpt: Excerpt::of(lines, self.span),
+        }
+    }
+}
+
+impl Help {
+    fn words(self, lines: &Lines<'_>) -> String {
+        match self {
+            Help::Text(text) => text,
+            Help::Near { name, defined: None } => format!("did you mean `{name}`?"),
+            Help::Near { name, defined: Some(span) } => {
+                format!("did you mean `{name}` (line {})?", lines.position(span.start).0)
+            }
+            Help::First(span) => format!("the first one is in line {}", lines.position(span.start).0),
+        }
+    }
+}
+
+impl Excerpt {
+    fn of(lines: &Lines<'_>, span: Span) -> Self {
+        let (line, column) = lines.position(span.start);
+        let text = lines.text(line);
+        let caret = column - 1;
+        let rest = text.chars().count().saturating_sub(caret);
+        let carets = lines.chars_between(span).min(rest).max(1);
+        Self { line: text.chars().map(printable).collect(), caret, carets }.shortened()
+    }
+
+    /// Keeps the carets in view where the line is too long to be shown.
+    fn shortened(self) -> Self {
+        let length = self.line.chars().count();
+        if length <= WIDEST_LINE {
+            return self;
+        }
+        let from = self.caret.saturating_sub(WIDEST_LINE / 2).min(length - WIDEST_LINE);
+        let line: String = self.line.chars().skip(from).take(WIDEST_LINE).collect();
+        let caret = self.caret - from;
+        Self { line, caret, carets: self.carets.min((WIDEST_LINE - caret).max(1)) }
+    }
+}
+
+/// A file may hold terminal escapes; what is shown must not.
+fn printable(c: char) -> char {
+    if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+/// Finds lines by byte offset.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Line and column of an offset, both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line - 1];
+        (line, self.text[start..offset].chars().count() + 1)
+    }
+
+    fn text(&self, line: usize) -> &'a str {
+        let start = self.starts[line - 1];
+        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        self.text[start..end].trim_end_matches('\r')
+    }
+
+    fn chars_between(&self, span: Span) -> usize {
+        let start = self.text.floor_char_boundary(span.start.min(self.text.len()));
+        let end = self.text.floor_char_boundary(span.end.min(self.text.len()));
+        self.text.get(start..end).map_or(0, |text| text.chars().count())
+    }
+}
+
+impl Diagnostics {
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            diagnostic.write(f, &self.origin)?;
+        }
+        if self.left_out > 0 {
+            write!(f, "\n... and {} more", self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic {
+    fn write(&self, f: &mut fmt::Formatter<'_>, origin: &Path) -> fmt::Result {
+        writeln!(f, "{}: {}", self.severity, self.message)?;
+        writeln!(f, "  --> {}:{}:{}", origin.display(), self.line, self.column)?;
+        writeln!(f, "   | {}", self.excerpt.line)?;
+        write!(f, "   | {}{}", self.excerpt.indent(), "^".repeat(self.excerpt.carets))?;
+        match &self.help {
+            Some(help) => writeln!(f, " help: {help}"),
+            None => writeln!(f),
+        }
+    }
+}
+
+impl Excerpt {
+    /// Tabs stay, so that the carets stand below what they mean.
+    fn indent(&self) -> String {
+        self.line.chars().take(self.caret).map(|c| if c == '\t' { '\t' } else { ' ' }).collect()
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
+/// The candidate that a person most likely meant.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let tolerated = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= tolerated)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

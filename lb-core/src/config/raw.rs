@@ -1,0 +1,571 @@
+//! What a person wrote: every key of the file, with its meaning, unit, default and range. This is the
+//! one place that knows them; decoder, JSON Schema and defaults come from here.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::address::{BackendAddress, Listen, MetricsListen, Network};
+use super::decode::{Context, Decode, KnownEntry, List, Named, OneOrMore, Scalar};
+use super::diagnostic::Complaint;
+use super::http_words::{HeaderName, Method, Status, StatusRange};
+use super::keys::{keys, text_schema, words};
+use super::model::{
+    AccessFormat, AdminState, Alpn, HostPattern, InitialHealth, LogFormat, LogLevel, Protocol, Scheduler, TlsVersion,
+};
+use super::scalar::{Hex, Percent, Size, hours, kib, mib, ms, secs, unexpected};
+use super::tree::{Kind, Node};
+
+keys! {
+    /// The configuration of lb.
+    Root "the configuration" {
+        /// Version of the language of this file.
+        version: u32, 1..=1;
+        /// Worker threads; one per core where absent.
+        workers: usize, 1..=1024;
+        /// Addresses that clients connect to, by name.
+        frontends: Named<Frontend>;
+        /// Sets of backends, by name.
+        pools: Named<Pool>;
+        /// How a changed file and a stop are carried out.
+        reload: Reload;
+        /// The Prometheus endpoint, or `off`.
+        metrics: Metrics;
+        /// Where `lb status` and the other verbs reach a running lb.
+        admin: Admin;
+        /// What is logged, and where.
+        log: Log;
+        /// The machines that share this file, by host name.
+        nodes: Later<Named<VrrpNode>>;
+        /// Virtual routers, by name.
+        vrrp: Later<Named<VirtualRouter>>;
+    }
+
+    /// An address that clients connect to, and how it is served.
+    Frontend "a frontend" {
+        /// `http`: layer 7.
+        mode: Mode = Mode::Http;
+        /// Address and port, with `/udp` for datagrams.
+        listen: Listen;
+        /// Present: clients speak TLS.
+        tls: FrontendTls;
+        /// The pool that serves every request; instead of `routes`.
+        pool: String;
+        /// Where requests go; the first match wins.
+        routes: List<Route>;
+        /// How long clients may take.
+        timeouts: FrontendTimeouts;
+        /// How much clients may send and open.
+        limits: Limits;
+        /// Addresses or networks whose X-Forwarded-* fields are believed.
+        trusted_proxies: List<Network>;
+        /// Layer 4: a flow without packets is forgotten after this.
+        idle_timeout: Later<Duration>;
+    }
+
+    /// TLS towards clients.
+    FrontendTls "tls of a frontend" {
+        /// Chosen by the name that the client asks for; the first one answers the others.
+        certificates: List<Certificate>;
+        /// The oldest version of TLS that is accepted.
+        min_version: TlsVersion = TlsVersion::V1_2;
+        /// Protocols offered, the preferred one first; `[h2, http/1.1]` where absent.
+        alpn: List<Alpn>;
+        /// Ask clients for a certificate.
+        client_auth: ClientAuth;
+    }
+
+    /// A certificate with its private key.
+    Certificate "a certificate" {
+        /// PEM file: the certificate, then its chain.
+        cert: PathBuf;
+        /// PEM file: the private key.
+        key: PathBuf;
+    }
+
+    /// Certificates of clients.
+    ClientAuth "client_auth" {
+        /// PEM file: the authorities that they must chain to.
+        ca: PathBuf;
+        /// `optional`: a client may also come without one.
+        mode: ClientAuthMode = ClientAuthMode::Required;
+    }
+
+    /// One rule: all conditions that are present must hold. Exactly one of pool, redirect, respond.
+    Route "a route" {
+        /// `www.example.com`, or `*.example.com` for every name below it.
+        host: HostPattern;
+        /// `/static/`: this path and all below it; `{ exact: /x }`: only this one.
+        path: PathMatch;
+        /// Method, or a list of methods.
+        method: OneOrMore<Method>;
+        /// Field that must be there, or a list; `{ name, value }` compares its value too.
+        header: OneOrMore<Header>;
+        /// The pool that serves the request.
+        pool: String;
+        /// Send the client elsewhere.
+        redirect: Redirect;
+        /// Answer without a backend.
+        respond: Respond;
+    }
+
+    /// How a path is compared. One of exact, prefix.
+    PathKeys "a path condition" {
+        /// This path only.
+        exact: String;
+        /// This path and all below it.
+        prefix: String;
+    }
+
+    /// A condition on a header field.
+    HeaderMatch "a header condition" {
+        /// Name of the field, in any case.
+        name: HeaderName;
+        /// The whole value; any value where absent.
+        value: String;
+    }
+
+    /// A redirect; a text alone is its location.
+    RedirectKeys "a redirect" {
+        /// 301, 302, 303, 307 or 308.
+        status: Status = Status(302);
+        /// May hold `{host}`, `{path}` and `{query}`.
+        location: String;
+    }
+
+    /// A fixed answer; a number alone is its status.
+    RespondKeys "a fixed answer" {
+        /// 200 to 599.
+        status: Status = Status(200);
+        /// Media type of the body.
+        content_type: String = "text/plain; charset=utf-8".to_owned();
+        /// Sent as it stands.
+        body: String = String::new();
+    }
+
+    /// How long clients may take.
+    FrontendTimeouts "timeouts of a frontend" {
+        /// From the first byte of a request to the end of its header, TLS handshake included; then 408.
+        header: Duration = secs(10), ms(10)..=hours(1);
+        /// Longest silence of the client within a request body; then 408.
+        request: Duration = secs(60), ms(10)..=hours(24);
+        /// A connection without a request; a client that takes no bytes of its response.
+        idle: Duration = secs(90), ms(10)..=hours(24);
+        /// Silence in both directions of an upgraded connection.
+        tunnel: Duration = hours(1), ms(10)..=hours(168);
+    }
+
+    /// How much clients may send and open.
+    Limits "limits" {
+        /// Request line and header section of one request; then 431.
+        header_bytes: Size = kib(16), kib(1)..=mib(1);
+        /// Header fields of one request; then 431.
+        header_count: usize = 100, 1..=10_000;
+        /// Request target, `8KiB` where absent and never above header_bytes; then 414.
+        uri_length: Size, Size(64)..=mib(1);
+        /// Request body; any where absent; then 413.
+        body_bytes: Size;
+        /// Concurrent client connections; any where absent; further ones wait.
+        connections: u32, 1..;
+        /// Concurrent connections of one client address; any where absent; further ones are closed.
+        connections_per_client: u32, 1..;
+        /// HTTP/2: concurrent streams of a connection.
+        h2_streams: u32 = 128, 1..=10_000;
+        /// HTTP/2: streams reset before they were answered, pending at once, before the connection ends.
+        h2_resets: u32 = 50, 1..=10_000;
+    }
+
+    /// A set of backends with a scheduler and a health check.
+    Pool "a pool" {
+        /// How a backend is chosen.
+        scheduler: Scheduler = Scheduler::RoundRobin;
+        /// `h2` is HTTP/2 over TLS, `h2c` is HTTP/2 in clear text.
+        protocol: Protocol = Protocol::Http1;
+        /// Present: backends speak TLS.
+        tls: PoolTls;
+        /// How backends are checked; not at all where absent.
+        check: Check;
+        /// How long backends may take.
+        timeouts: PoolTimeouts;
+        /// When a failed request is tried again.
+        retry: Retry;
+        /// Requests that may wait for a free slot of a backend; then 503.
+        max_queue: usize = 1024, 0..=1_000_000;
+        /// Idle connections kept per backend and worker.
+        max_idle: usize = 256, 0..=100_000;
+        /// `address:port`, or a mapping for more.
+        backends: List<BackendEntry>;
+        /// Used when no backend of `backends` is available.
+        backup: List<BackendEntry>;
+    }
+
+    /// TLS towards backends.
+    PoolTls "tls of a pool" {
+        /// PEM file: authorities to trust; the system's where absent.
+        ca: PathBuf;
+        /// Name that is asked for and verified; the backend's address where absent.
+        server_name: String;
+        /// `false` accepts any certificate.
+        verify: bool = true;
+        /// Shown to backends that ask for a certificate.
+        client: Certificate;
+    }
+
+    /// How long backends may take.
+    PoolTimeouts "timeouts of a pool" {
+        /// TCP and TLS handshake.
+        connect: Duration = secs(5), ms(1)..=hours(1);
+        /// Longest silence of a backend that owes a response; 504 before its header.
+        response: Duration = secs(60), ms(1)..=hours(24);
+        /// Wait for a slot when every backend is at max_connections; then 503.
+        queue: Duration = secs(10), ms(1)..=hours(1);
+        /// An unused connection is closed after this.
+        idle: Duration = secs(60), ms(1)..=hours(24);
+    }
+
+    /// When a failed request is tried again.
+    Retry "retry" {
+        /// Further tries of one request.
+        attempts: u32 = 2, 0..=10;
+        /// Retries at most, of all requests of the pool.
+        budget: Percent = Percent(20), Percent(0)..=Percent(100);
+    }
+
+    /// One server of a pool.
+    Backend "a backend" {
+        /// IP address and port.
+        address: BackendAddress;
+        /// Name in metrics and on the command line; the address where absent.
+        name: String;
+        /// Share of new requests; 0 takes none.
+        weight: u16 = 1;
+        /// Concurrent requests; any where absent.
+        max_connections: u32, 1..;
+        /// `drain`: no new requests; `maint`: not checked either.
+        state: AdminState = AdminState::Ready;
+    }
+
+    /// A health check. Exactly one of tcp, http, https, udp, script.
+    Check "a check" {
+        /// Connect.
+        tcp: TcpProbe;
+        /// Ask for a page.
+        http: HttpProbe;
+        /// Ask for a page over TLS.
+        https: HttpProbe;
+        /// Send a datagram and wait for one.
+        udp: UdpProbe;
+        /// Program and arguments, no shell; exit code 0 is success.
+        script: OneOrMore<String>;
+        /// Instead of the backend's own port.
+        port: u16, 1..;
+        /// Between two checks of a backend.
+        interval: Duration = secs(2), ms(10)..=hours(1);
+        /// A check that takes longer has failed; where absent `1s`, or half the interval if that is shorter.
+        timeout: Duration, ms(1)..=hours(1);
+        /// Successes in a row that turn Down into Up.
+        rise: u32 = 2, 1..=100;
+        /// Failures in a row that turn Up into Down.
+        fall: u32 = 3, 1..=100;
+        /// Before the first results; `unknown` takes requests.
+        initial: InitialHealth = InitialHealth::Unknown;
+    }
+
+    /// A request and what makes its answer good.
+    HttpProbe "an http probe" {
+        /// Method of the request.
+        method: Method = Method("GET".to_owned());
+        /// Target of the request.
+        path: String = "/".to_owned();
+        /// Host field; the backend's address where absent.
+        host: String;
+        /// Good status codes: `200`, `200-299`, or a list; `200-399` where absent.
+        expect: OneOrMore<StatusRange>;
+        /// Looked for in the first 64 KiB of the body.
+        body_contains: String;
+    }
+
+    /// A datagram and what makes its answer good. One of send, send_hex.
+    UdpProbe "a udp probe" {
+        /// Text to send.
+        send: String;
+        /// Bytes to send.
+        send_hex: Hex;
+        /// Text that the answer must hold; `any` takes every answer, as does nothing.
+        expect: String;
+        /// Bytes that the answer must hold.
+        expect_hex: Hex;
+    }
+
+    /// How a changed file and a stop are carried out.
+    Reload "reload" {
+        /// How long old connections may take to finish.
+        drain_timeout: Duration = secs(60), ms(1)..=hours(24);
+        /// Reload by itself when the file changes.
+        watch: bool = false;
+    }
+
+    /// The Prometheus endpoint.
+    MetricsKeys "metrics" {
+        /// Address and port.
+        listen: MetricsListen = MetricsListen::LOOPBACK;
+    }
+
+    /// Where `lb status` and the other verbs reach a running lb.
+    Admin "admin" {
+        /// Unix socket, mode 0660.
+        socket: PathBuf = PathBuf::from("/run/lb/admin.sock");
+    }
+
+    /// What is logged, and where.
+    Log "log" {
+        /// The least important messages that are logged.
+        level: LogLevel = LogLevel::Info;
+        /// Of the messages; the access log has its own.
+        format: LogFormat = LogFormat::Text;
+        /// A file, `stdout` or `none`; a mapping for more.
+        access: Access;
+    }
+
+    /// The access log.
+    AccessKeys "access log" {
+        /// A file, or `stdout`.
+        path: AccessPath;
+        /// One line for each request.
+        format: AccessFormat = AccessFormat::Json;
+    }
+
+    /// A machine that shares this file.
+    VrrpNode "a node" {
+        /// Its own address.
+        address: String;
+        /// The higher one is active.
+        priority: u8, 1..=254;
+    }
+
+    /// Addresses that one node holds and the others take over.
+    VirtualRouter "a virtual router" {
+        /// Network interface of the addresses.
+        interface: String;
+        /// Number of the virtual router in its network.
+        vrid: u8, 1..;
+        /// Between two advertisements.
+        interval: Duration;
+        /// How long to wait before taking over from a lower priority, or `never`.
+        preempt_delay: String;
+        /// `unicast` to every other node, or `multicast`.
+        peers: String;
+        /// Addresses with prefix length.
+        addresses: List<String>;
+        /// Gratuitous ARP.
+        garp: Garp;
+        /// What lowers the priority.
+        track: List<Track>;
+    }
+
+    /// Gratuitous ARP.
+    Garp "garp" {
+        /// How often at once.
+        repeat: u32;
+        /// And again after this.
+        refresh: Duration;
+    }
+
+    /// What lowers the priority of a virtual router. One of interface, pool, script.
+    Track "a tracker" {
+        /// Down means Fault.
+        interface: String;
+        /// A pool with fewer healthy backends than `below`.
+        pool: String;
+        /// Healthy backends.
+        below: u32;
+        /// Program and arguments.
+        script: List<String>;
+        /// Between two runs of the script.
+        interval: Duration;
+        /// Failures in a row.
+        fall: u32;
+        /// Added to the priority.
+        weight: String;
+    }
+}
+
+/// How a frontend is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Http,
+    Tcp,
+    Nat,
+    Dr,
+    Tunnel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientAuthMode {
+    Required,
+    Optional,
+}
+
+words! {
+    Mode, "mode" { "http" => Mode::Http, "tcp" => Mode::Tcp, "nat" => Mode::Nat, "dr" => Mode::Dr, "tunnel" => Mode::Tunnel }
+    ClientAuthMode, "mode" { "required" => ClientAuthMode::Required, "optional" => ClientAuthMode::Optional }
+    TlsVersion, "TLS version" { "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3 }
+    Alpn, "protocol" { "h2" => Alpn::H2, "http/1.1" => Alpn::Http1 }
+    Scheduler, "scheduler" {
+        "round-robin" => Scheduler::RoundRobin,
+        "least-connections" => Scheduler::LeastConnections,
+        "ip-hash" => Scheduler::IpHash,
+        "maglev" => Scheduler::Maglev,
+        "random" => Scheduler::Random,
+    }
+    Protocol, "protocol" { "http1" => Protocol::Http1, "h2" => Protocol::H2, "h2c" => Protocol::H2c }
+    AdminState, "state" { "ready" => AdminState::Ready, "drain" => AdminState::Drain, "maint" => AdminState::Maint }
+    InitialHealth, "initial state" {
+        "unknown" => InitialHealth::Unknown,
+        "up" => InitialHealth::Up,
+        "down" => InitialHealth::Down,
+    }
+    LogLevel, "log level" {
+        "error" => LogLevel::Error,
+        "warn" => LogLevel::Warn,
+        "info" => LogLevel::Info,
+        "debug" => LogLevel::Debug,
+        "trace" => LogLevel::Trace,
+    }
+    LogFormat, "log format" { "text" => LogFormat::Text, "json" => LogFormat::Json }
+    AccessFormat, "access log format" { "json" => AccessFormat::Json, "combined" => AccessFormat::Combined }
+}
+
+/// A key that the language has and this build has not. It is refused, whatever it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Later<T>(PhantomData<T>);
+
+impl<T: Decode> Decode for Later<T> {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        context.problems.error(node.span, format!("this is {NOT_YET}"));
+        None
+    }
+
+    fn decode_entry<'t>(entry: &KnownEntry<'t>, context: &mut Context<'t>) -> Option<Self> {
+        context.problems.error(entry.key, format!("`{}` is {NOT_YET}", entry.name));
+        None
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+pub(super) const NOT_YET: &str = "not in this build yet";
+
+/// Types that may be written as one scalar, or as a mapping with more.
+macro_rules! short_or_long {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $short:ty => $keys:ty, $key:ident; )+) => { $(
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone)]
+        pub(super) struct $name(pub $keys);
+
+        impl Decode for $name {
+            fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+                if !matches!(node.kind, Kind::Scalar(_)) {
+                    return <$keys>::decode(node, context).map($name);
+                }
+                let mut keys = <$keys>::default();
+                keys.$key.set(<$short>::decode(node, context), node.span, node.span);
+                Some($name(keys))
+            }
+
+            fn schema(generator: &mut SchemaGenerator) -> Schema {
+                let (short, long) = (<$short>::schema(generator), <$keys>::schema(generator));
+                json_schema!({ "anyOf": [short, long] })
+            }
+        }
+    )+ };
+}
+
+short_or_long! {
+    /// `10.0.0.1:80`, or a mapping.
+    BackendEntry: BackendAddress => Backend, address;
+    /// `https://{host}{path}{query}`, or a mapping.
+    Redirect: String => RedirectKeys, location;
+    /// `404`, or a mapping.
+    Respond: Status => RespondKeys, status;
+    /// `/static/`, or a mapping.
+    PathMatch: String => PathKeys, prefix;
+    /// `x-canary`, or a mapping.
+    Header: HeaderName => HeaderMatch, name;
+    /// `/var/log/lb/access.log`, `stdout`, or a mapping.
+    Access: AccessPath => AccessKeys, path;
+}
+
+/// `{}`: nothing but the connection.
+#[derive(Debug, Clone)]
+pub(super) struct TcpProbe;
+
+impl Decode for TcpProbe {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        context.entries(node, "a tcp probe", &[]).map(|_| TcpProbe)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": false })
+    }
+}
+
+/// `off`, or a mapping.
+#[derive(Debug, Clone)]
+pub(super) enum Metrics {
+    Off,
+    On(MetricsKeys),
+}
+
+impl Decode for Metrics {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar(text) if text == "off" => Some(Metrics::Off),
+            Kind::Scalar(_) => context.expected("`off` or a mapping such as `{ listen: 127.0.0.1:9600 }`", node),
+            _ => MetricsKeys::decode(node, context).map(Metrics::On),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let keys = MetricsKeys::schema(generator);
+        json_schema!({ "anyOf": [{ "const": "off" }, keys] })
+    }
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AccessPath {
+    None,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Scalar for AccessPath {
+    const EXPECTED: &'static str = "a path such as `/var/log/lb/access.log`, `stdout` or `none`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "none" => Ok(AccessPath::None),
+            "stdout" => Ok(AccessPath::Stdout),
+            // A bare word is more likely a misspelt one than a file beside the working directory.
+            _ if !text.contains('/') => Err(unexpected::<Self>(text)),
+            _ => PathBuf::parse(text).map(AccessPath::File),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            AccessPath::None => "none".to_owned(),
+            AccessPath::Stdout => "stdout".to_owned(),
+            AccessPath::File(path) => path.written(),
+        }
+    }
+
+    fn describe() -> Schema {
+        text_schema(Some("^(none|stdout|.*/.*|.*\\$\\{.*)$"), &["/var/log/lb/access.log", "stdout"])
+    }
+}

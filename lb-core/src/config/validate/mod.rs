@@ -1,0 +1,197 @@
+//! From what a person wrote to what the program may trust: names resolved, rules between keys checked,
+//! defaults filled in.
+//!
+//! Each function returns `None` after it has noted a problem, and goes on as far as it can before.
+
+mod check;
+mod frontend;
+mod pool;
+mod route;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decode::{At, Entry};
+use super::diagnostic::{Complaint, Help, Problems, Span, nearest};
+use super::model::{self, Config};
+use super::raw;
+
+pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config> {
+    let mut validator = Validator { problems, pools: HashMap::new() };
+    validator.learn_pools(root);
+    let frontends = validator.frontends(root);
+    let pools = validator.pools(root);
+    let metrics = validator.metrics(root);
+    validator.unused_pools();
+    Some(Config {
+        workers: root.workers.value().copied(),
+        frontends: frontends?,
+        pools: pools?,
+        reload: reload(&root.reload),
+        metrics: metrics?,
+        admin: validator.admin(&root.admin)?,
+        log: log(&root.log),
+    })
+}
+
+struct Validator<'r, 'p> {
+    problems: &'p mut Problems,
+    pools: HashMap<&'r str, PoolUse>,
+}
+
+/// Where a pool is defined, and by whom it is used.
+struct PoolUse {
+    defined: Span,
+    used: bool,
+    /// By a frontend of layer 4, whose backends may come without a port.
+    used_by_layer4: bool,
+}
+
+impl<'r> Validator<'r, '_> {
+    fn learn_pools(&mut self, root: &'r raw::Root) {
+        let Some(pools) = root.pools.value() else { return };
+        for (name, _) in &pools.0 {
+            let unused = PoolUse { defined: name.span, used: false, used_by_layer4: false };
+            self.pools.insert(&name.value, unused);
+        }
+    }
+
+    fn frontends(&mut self, root: &'r raw::Root) -> Option<Vec<Arc<model::Frontend>>> {
+        let named = match &root.frontends {
+            Entry::Bad => return None,
+            Entry::Given(at) if !at.value.0.is_empty() => at,
+            Entry::Given(at) => return self.refuse(at.key, "there are no frontends"),
+            Entry::Absent => return self.refuse(Span::default(), "there are no `frontends`"),
+        };
+        let frontends: Vec<_> = named.value.0.iter().map(|(name, raw)| self.frontend(name, raw.as_ref()?)).collect();
+        self.shared_addresses(root);
+        frontends.into_iter().collect()
+    }
+
+    fn pools(&mut self, root: &raw::Root) -> Option<Vec<Arc<model::Pool>>> {
+        match &root.pools {
+            Entry::Absent => Some(Vec::new()),
+            Entry::Bad => None,
+            Entry::Given(at) => {
+                let pools: Vec<_> = at.value.0.iter().map(|(name, raw)| self.pool(name, raw.as_ref()?)).collect();
+                pools.into_iter().collect()
+            }
+        }
+    }
+
+    /// Two frontends, or a frontend and the metrics, on one address.
+    fn shared_addresses(&mut self, root: &raw::Root) {
+        let mut first = HashMap::new();
+        for (name, frontend) in root.frontends.value().into_iter().flat_map(|named| &named.0) {
+            let Some(listen) = frontend.as_ref().and_then(|frontend| frontend.listen.given()) else { continue };
+            if let Some((other, span)) =
+                first.insert((listen.value.address, listen.value.udp), (&name.value, listen.span))
+            {
+                let message = format!("frontends `{other}` and `{}` listen on the same address", name.value);
+                self.problems.error_with(listen.span, message, Help::First(span));
+            }
+        }
+        let Some(raw::Metrics::On(metrics)) = root.metrics.value() else { return };
+        if let Some((name, span)) = first.get(&(metrics.listen().0, false)) {
+            let at = metrics.listen.given().map_or(*span, |listen| listen.span);
+            self.problems.error(at, format!("metrics and frontend `{name}` listen on the same address"));
+        }
+    }
+
+    fn unused_pools(&mut self) {
+        for (name, pool) in self.pools.iter().filter(|(_, pool)| !pool.used) {
+            self.problems.warning(pool.defined, format!("pool `{name}` is not used"), None);
+        }
+    }
+
+    /// A pool's name, if there is such a pool.
+    fn pool_name(&mut self, name: &At<String>) -> Option<Arc<str>> {
+        if let Some(pool) = self.pools.get_mut(name.value.as_str()) {
+            pool.used = true;
+            return Some(Arc::from(name.value.as_str()));
+        }
+        let near = nearest(&name.value, self.pools.keys().copied());
+        let help = near.and_then(|near| self.pools.get_mut(near).map(|pool| (near, pool))).map(|(near, pool)| {
+            // It is meant here, so it does not count as unused.
+            pool.used = true;
+            Help::Near { name: near.to_owned(), defined: Some(pool.defined) }
+        });
+        self.problems.error_with(name.span, format!("unknown pool `{}`", name.value.escape_debug()), help);
+        None
+    }
+
+    fn metrics(&mut self, root: &raw::Root) -> Option<Option<model::Metrics>> {
+        match &root.metrics {
+            Entry::Bad => None,
+            Entry::Absent => Some(Some(model::Metrics { listen: raw::MetricsKeys::default().listen().0 })),
+            Entry::Given(at) => Some(match &at.value {
+                raw::Metrics::Off => None,
+                raw::Metrics::On(keys) => Some(model::Metrics { listen: keys.listen().0 }),
+            }),
+        }
+    }
+
+    fn admin(&mut self, entry: &Entry<raw::Admin>) -> Option<model::Admin> {
+        let admin = entry.value().cloned().unwrap_or_default();
+        let socket = admin.socket();
+        // sun_path of unix(7) holds 108 bytes with the closing NUL.
+        if socket.as_os_str().len() > 107 {
+            return self.refuse(admin.socket.given()?.span, "the path of a socket has at most 107 bytes");
+        }
+        Some(model::Admin { socket })
+    }
+
+    fn refuse<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+        self.problems.error(span, message);
+        None
+    }
+
+    /// The value of a key that must be there; `owner` is what it belongs to.
+    fn required<'e, T>(&mut self, entry: &'e Entry<T>, owner: Span, what: &str, key: &str) -> Option<&'e At<T>> {
+        if entry.is_absent() {
+            self.problems.error(owner, format!("{what} needs `{key}`"));
+        }
+        entry.given()
+    }
+
+    /// Names become metric labels and words of the command line.
+    fn name(&mut self, name: &At<String>, also: &str) -> Option<Arc<str>> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || also.contains(c);
+        if name.value.is_empty() || name.value.len() > 128 || !name.value.chars().all(allowed) {
+            self.problems.complaint(name.span, bad_name(&name.value, also));
+            return None;
+        }
+        Some(Arc::from(name.value.as_str()))
+    }
+}
+
+fn bad_name(name: &str, also: &str) -> Complaint {
+    let also: String = also.chars().map(|c| format!(" `{c}`")).collect();
+    Complaint::new(format!("`{}` is no good name", name.escape_debug()))
+        .help(format!("up to 128 letters, digits, `.` `_` `-`{also}"))
+}
+
+fn reload(entry: &Entry<raw::Reload>) -> model::Reload {
+    let reload = entry.value().cloned().unwrap_or_default();
+    model::Reload { drain_timeout: reload.drain_timeout(), watch: reload.watch() }
+}
+
+fn log(entry: &Entry<raw::Log>) -> model::Log {
+    let log = entry.value().cloned().unwrap_or_default();
+    let access = log.access.value().and_then(|access| access_log(&access.0));
+    model::Log { level: log.level(), format: log.format(), access }
+}
+
+fn access_log(keys: &raw::AccessKeys) -> Option<model::AccessLog> {
+    let path = match keys.path.value()? {
+        raw::AccessPath::None => return None,
+        raw::AccessPath::Stdout => None,
+        raw::AccessPath::File(path) => Some(path.clone()),
+    };
+    Some(model::AccessLog { path, format: keys.format() })
+}
+
+/// All or nothing.
+fn collect<T>(items: Vec<Option<T>>) -> Option<Vec<T>> {
+    items.into_iter().collect()
+}

@@ -1,0 +1,137 @@
+//! Pools and their backends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Validator, collect};
+use crate::config::decode::{At, Entry, List};
+use crate::config::diagnostic::{Help, Span};
+use crate::config::http_words::is_host_name;
+use crate::config::model::{self, Protocol};
+use crate::config::raw;
+
+impl Validator<'_, '_> {
+    pub(super) fn pool(&mut self, name: &At<String>, raw: &raw::Pool) -> Option<Arc<model::Pool>> {
+        let good_name = self.name(name, "");
+        let tls = self.pool_tls(raw);
+        let check = self.check(&raw.check);
+        let needs_port = !self.pools.get(name.value.as_str()).is_some_and(|pool| pool.used_by_layer4);
+        let mut names = HashMap::new();
+        let backends = self.backends(name.span, raw, needs_port, &mut names);
+        let backup = self.backend_list(&raw.backup, needs_port, &mut names);
+        let retry = raw.retry.value().cloned().unwrap_or_default();
+        Some(Arc::new(model::Pool {
+            name: good_name?,
+            scheduler: raw.scheduler(),
+            protocol: raw.protocol(),
+            tls: tls?,
+            check: check?,
+            timeouts: timeouts(&raw.timeouts),
+            retry: model::Retry { attempts: retry.attempts(), budget_percent: retry.budget().0 },
+            max_queue: raw.max_queue(),
+            max_idle: raw.max_idle(),
+            backends: backends?,
+            backup: backup?,
+        }))
+    }
+
+    fn backends(
+        &mut self,
+        owner: Span,
+        raw: &raw::Pool,
+        needs_port: bool,
+        names: &mut HashMap<Arc<str>, Span>,
+    ) -> Option<Vec<Arc<model::Backend>>> {
+        let list = self.required(&raw.backends, owner, "a pool", "backends")?;
+        if list.value.is_empty {
+            return self.refuse(list.key, "a pool needs at least one backend");
+        }
+        self.backend_list(&raw.backends, needs_port, names)
+    }
+
+    fn backend_list(
+        &mut self,
+        entry: &Entry<List<raw::BackendEntry>>,
+        needs_port: bool,
+        names: &mut HashMap<Arc<str>, Span>,
+    ) -> Option<Vec<Arc<model::Backend>>> {
+        let items = entry.value().into_iter().flat_map(|list| &list.items);
+        collect(items.map(|item| self.backend(item, needs_port, names)).collect())
+    }
+
+    fn backend(
+        &mut self,
+        item: &At<raw::BackendEntry>,
+        needs_port: bool,
+        names: &mut HashMap<Arc<str>, Span>,
+    ) -> Option<Arc<model::Backend>> {
+        let raw = &item.value.0;
+        let written = self.required(&raw.address, item.span, "a backend", "address")?;
+        let address = match written.value.socket() {
+            Ok(address) => address,
+            // Refused with its frontend.
+            Err(_) if !needs_port => return None,
+            Err(complaint) => {
+                self.problems.complaint(written.span, complaint);
+                return None;
+            }
+        };
+        let unnamed = At { value: written.value.text.clone(), span: written.span, key: written.key };
+        let named = raw.name.given().unwrap_or(&unnamed);
+        let name = self.name(named, ":[]")?;
+        if let Some(first) = names.insert(name.clone(), named.span) {
+            let message = format!("two backends of this pool are named `{name}`");
+            self.problems.error_with(named.span, message, Help::First(first));
+            return None;
+        }
+        Some(Arc::new(model::Backend {
+            name,
+            address,
+            weight: raw.weight(),
+            max_connections: raw.max_connections.value().copied(),
+            state: raw.state(),
+        }))
+    }
+
+    fn pool_tls(&mut self, raw: &raw::Pool) -> Option<Option<model::PoolTls>> {
+        match (&raw.tls, raw.protocol()) {
+            (Entry::Bad, _) => None,
+            (Entry::Given(tls), Protocol::H2c) => {
+                let help = Help::Text("HTTP/2 over TLS is `protocol: h2`".to_owned());
+                self.problems.error_with(tls.key, "protocol `h2c` is without tls", help);
+                None
+            }
+            (Entry::Given(tls), _) => self.pool_tls_keys(&tls.value).map(Some),
+            (Entry::Absent, Protocol::H2) => self.pool_tls_keys(&raw::PoolTls::default()).map(Some),
+            (Entry::Absent, _) => Some(None),
+        }
+    }
+
+    fn pool_tls_keys(&mut self, tls: &raw::PoolTls) -> Option<model::PoolTls> {
+        if let Some(name) = tls.server_name.given()
+            && !is_host_name(&name.value)
+        {
+            return self.refuse(name.span, format!("`{}` is not the name of a server", name.value.escape_debug()));
+        }
+        let client = match tls.client.given() {
+            Some(client) => Some(self.certificate(client)?),
+            None => None,
+        };
+        Some(model::PoolTls {
+            ca: tls.ca.value().cloned(),
+            server_name: tls.server_name.value().cloned(),
+            verify: tls.verify(),
+            client,
+        })
+    }
+}
+
+fn timeouts(entry: &Entry<raw::PoolTimeouts>) -> model::PoolTimeouts {
+    let timeouts = entry.value().cloned().unwrap_or_default();
+    model::PoolTimeouts {
+        connect: timeouts.connect(),
+        response: timeouts.response(),
+        queue: timeouts.queue(),
+        idle: timeouts.idle(),
+    }
+}
