@@ -260,19 +260,18 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
         prop_oneof!["(/[xy]){0,2}/?".prop_map(PathPattern::Exact), "(/[xy]){1,2}/?|/".prop_map(PathPattern::Prefix),];
     let header =
         (prop_oneof!["k", "l"], prop::option::of("[01]")).prop_map(|(name, value)| HeaderMatch { name, value });
-    let methods = prop::collection::vec(prop_oneof!["GET", "PUT"], 0..2);
-    let route = (prop::option::of(host), prop::option::of(path), methods, prop::collection::vec(header, 0..2))
+    let methods = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(prop_oneof!["GET", "PUT"], 1..3)];
+    let headers = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(header, 1..3)];
+    let path = prop::option::weighted(0.3, path);
+    let route = (prop::option::weighted(0.8, host), path, methods, headers)
         .prop_map(|(host, path, methods, headers)| Route { host, path, methods, headers, ..any() });
     prop::collection::vec(route, 0..12)
 }
 
 fn request() -> impl Strategy<Value = Request> {
     let header = (prop::sample::select(vec!["k", "l"]), prop::sample::select(vec!["0", "1", ""]));
-    (
-        prop::sample::select(vec!["GET", "PUT", "HEAD"]),
-        "[abAB.]{0,6}(:[0-9]{0,2})?",
-        "(/[xy]{0,2}){0,3}|\\*",
-        prop::collection::vec(header, 0..3),
-    )
+    let host = prop_oneof![3 => "[aAb](\\.[aAb]){0,3}", 1 => "[abAB.]{0,6}\\.?(:[0-9]{0,2})?"];
+    let path = prop_oneof![3 => "(/[xy]){0,3}/?", 1 => "(/[xy]{0,2}){0,3}|\\*"];
+    (prop::sample::select(vec!["GET", "PUT", "HEAD"]), host, path, prop::collection::vec(header, 0..3))
         .prop_map(|(method, host, path, headers)| Request { method, host, path, headers })
 }
