@@ -13,6 +13,8 @@
 
 pub mod config;
 pub mod counters;
+#[cfg(test)]
+mod fixtures;
 pub mod health;
 pub mod metrics;
 pub mod pool;

@@ -36,7 +36,7 @@ impl Checker {
         Self::with_prober(snapshot, Network)
     }
 
-    fn with_prober(snapshot: Arc<Snapshot>, prober: impl Prober) -> Self {
+    pub(super) fn with_prober(snapshot: Arc<Snapshot>, prober: impl Prober) -> Self {
         let (sender, commands) = mpsc::unbounded_channel();
         tokio::spawn(Supervisor::new(prober).run(commands));
         let checker = Self(sender);

@@ -14,6 +14,8 @@ mod machine;
 mod probe;
 mod schedule;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};

@@ -1,0 +1,78 @@
+//! Configurations, pools and snapshots for unit tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{
+    self, Admin, AdminState, Check, Config, InitialHealth, Log, LogFormat, LogLevel, PoolTimeouts, Probe, Protocol,
+    Reload, Retry, Scheduler,
+};
+use crate::pool::Pool;
+use crate::snapshot::Snapshot;
+
+pub fn backend(name: &str, weight: u16) -> config::Backend {
+    config::Backend {
+        name: name.into(),
+        address: ([127, 0, 0, 1], 80).into(),
+        weight,
+        max_connections: None,
+        state: AdminState::Ready,
+    }
+}
+
+/// `b0`, `b1`, ... with these weights.
+pub fn backends(weights: &[u16]) -> Vec<config::Backend> {
+    weights.iter().enumerate().map(|(i, weight)| backend(&format!("b{i}"), *weight)).collect()
+}
+
+pub fn pool(name: &str, scheduler: Scheduler, backends: Vec<config::Backend>) -> config::Pool {
+    config::Pool {
+        name: name.into(),
+        scheduler,
+        protocol: Protocol::Http1,
+        tls: None,
+        check: None,
+        timeouts: PoolTimeouts { connect: SECOND, response: SECOND, queue: SECOND, idle: SECOND },
+        retry: Retry { attempts: 1, budget_percent: 20 },
+        max_queue: 10,
+        max_idle: 10,
+        backends: backends.into_iter().map(Arc::new).collect(),
+        backup: vec![],
+    }
+}
+
+/// Every ten seconds, within one; up after two, down after three.
+pub fn check(probe: Probe) -> Check {
+    Check {
+        probe,
+        port: None,
+        interval: 10 * SECOND,
+        timeout: SECOND,
+        rise: 2,
+        fall: 3,
+        initial: InitialHealth::Unknown,
+    }
+}
+
+pub fn config(pools: Vec<config::Pool>) -> Arc<Config> {
+    Arc::new(Config {
+        workers: None,
+        frontends: vec![],
+        pools: pools.into_iter().map(Arc::new).collect(),
+        reload: Reload { drain_timeout: SECOND, watch: false },
+        metrics: None,
+        admin: Admin { socket: "/nonexistent".into() },
+        log: Log { level: LogLevel::Info, format: LogFormat::Text, access: None },
+    })
+}
+
+pub fn snapshot(pools: Vec<config::Pool>, previous: Option<&Snapshot>) -> Arc<Snapshot> {
+    Arc::new(Snapshot::build(config(pools), "sha".into(), 1, previous))
+}
+
+/// As it serves.
+pub fn serving(pool: config::Pool) -> Arc<Pool> {
+    snapshot(vec![pool], None).pools[0].clone()
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,3 @@
+mod checker;
+mod machine;
+mod schedule;
