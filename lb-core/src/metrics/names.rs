@@ -40,13 +40,13 @@ metrics! {
     CONFIG_GENERATION = Gauge "lb_config_generation" []
         "Configurations applied since the start, the first one included.";
     CONFIG_RELOADS = Counter "lb_config_reloads_total" ["result"]
-        "Reloads by result: applied, unchanged or refused.";
+        "Reloads by result: applied or refused.";
     CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "lb_config_last_reload_successful" []
         "1 unless the last reload was refused.";
     CONFIG_LAST_RELOAD_DURATION = Gauge "lb_config_last_reload_duration_seconds" []
-        "How long the last reload took, from reading the file to its last change.";
+        "How long the last reload took, from reading the file to its last change; 0 before the first one.";
     CONFIG_LAST_RELOAD_TIMESTAMP = Gauge "lb_config_last_reload_timestamp_seconds" []
-        "When the configuration was last loaded or refused, as Unix time.";
+        "When the last reload ended, or lb started, as Unix time.";
     LOG_DROPPED = Counter "lb_log_dropped_total" []
         "Log lines dropped because standard error took no more.";
     ACCESS_LOG_DROPPED = Counter "lb_access_log_dropped_total" []
