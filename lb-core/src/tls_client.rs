@@ -52,11 +52,6 @@ pub fn client_config(tls: &PoolTls, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, 
     Ok(Arc::new(config))
 }
 
-/// The configuration for checks of pools without `tls`: encrypted, and nobody's identity verified.
-pub fn unverified_config() -> Result<Arc<ClientConfig>, TlsClientError> {
-    client_config(&PoolTls { ca: None, server_name: None, verify: false, client: None }, &[])
-}
-
 /// What is sent as SNI and verified: the given name, else the backend's address.
 pub fn server_name(name: Option<&str>, backend: SocketAddr) -> Result<ServerName<'static>, TlsClientError> {
     let Some(name) = name else { return Ok(ServerName::IpAddress(backend.ip().into())) };

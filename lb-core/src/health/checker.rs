@@ -9,7 +9,7 @@ use tokio::task::{self, JoinError, JoinSet};
 
 use super::Outcome;
 use super::checked::{Checked, Now};
-use super::probe::{Network, Prober};
+use super::probe::{Doing, Network, Prober};
 use super::schedule::{Timers, first_wait, next_wait};
 use super::target::{CheckTls, Target};
 use crate::config::AdminState;
@@ -204,9 +204,10 @@ impl<P: Prober> Supervisor<P> {
 
 async fn timed(prober: impl Prober, target: Arc<Target>) -> (Outcome, Duration) {
     let limit = target.check.timeout;
+    let doing = Doing::default();
     let start = tokio::time::Instant::now();
-    let outcome = tokio::time::timeout(limit, prober.probe(target)).await;
-    (outcome.unwrap_or_else(|_| Outcome::timeout(limit)), start.elapsed())
+    let outcome = tokio::time::timeout(limit, prober.probe(&target, &doing)).await;
+    (outcome.unwrap_or_else(|_| Outcome::timeout(doing.get(), limit)), start.elapsed())
 }
 
 /// A bug in a probe must neither stop the others nor take a backend out.

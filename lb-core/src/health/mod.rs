@@ -84,8 +84,8 @@ impl Outcome {
         Self::Failure(reason, text.into())
     }
 
-    pub fn timeout(limit: Duration) -> Self {
-        Self::failure(FailureReason::Timeout, format!("no result within {limit:?}"))
+    pub fn timeout(doing: &str, limit: Duration) -> Self {
+        Self::failure(FailureReason::Timeout, format!("{doing} took longer than {limit:?}"))
     }
 
     /// Did the backend pass? `None` when nobody can tell.

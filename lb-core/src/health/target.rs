@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
 
-use crate::config::{Alpn, Check, PoolTls};
+use crate::config::{Alpn, Check, PoolTls, Protocol};
 use crate::pool::{Backend, Pool};
 use crate::tls_client::{self, TlsClientError};
 
@@ -29,20 +29,23 @@ impl Target {
         SocketAddr::new(address.ip(), self.check.port.unwrap_or(address.port()))
     }
 
+    /// What the backend speaks; nobody knows what another port of it does.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.check.port.is_none().then_some(self.pool.config.protocol)
+    }
+
     /// Without `tls` in the pool nobody's certificate is verified.
     pub fn tls_config(&self) -> Result<&Arc<ClientConfig>, &TlsClientError> {
-        let build = || match &self.pool.config.tls {
-            Some(tls) => tls_client::client_config(tls, &[Alpn::Http1]),
-            None => tls_client::client_config(
-                &PoolTls { ca: None, server_name: None, verify: false, client: None },
-                &[Alpn::Http1],
-            ),
-        };
-        self.tls.0.get_or_init(build).as_ref()
+        let alpn: &[Alpn] =
+            if self.protocol() == Some(Protocol::H2) { &[Alpn::H2, Alpn::Http1] } else { &[Alpn::Http1] };
+        let unverified = PoolTls { ca: None, server_name: None, verify: false, client: None };
+        let tls = self.pool.config.tls.as_ref().unwrap_or(&unverified);
+        self.tls.0.get_or_init(|| tls_client::client_config(tls, alpn)).as_ref()
     }
 
     /// Are both checked in the same way, so that results of one count for the other?
     pub fn same_check(&self, other: &Target) -> bool {
-        self.check == other.check && self.pool.config.tls == other.pool.config.tls
+        let how = |target: &Target| (target.protocol(), target.pool.config.tls.clone());
+        self.check == other.check && how(self) == how(other)
     }
 }

@@ -6,7 +6,7 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use super::target::Target;
 use super::{FailureReason, Outcome};
@@ -14,7 +14,7 @@ use crate::config::Probe;
 
 /// The seam between the checker and the network.
 pub trait Prober: Clone + Send + 'static {
-    fn probe(&self, target: Arc<Target>) -> impl Future<Output = Outcome> + Send;
+    fn probe(&self, target: &Target, doing: &Doing) -> impl Future<Output = Outcome> + Send;
 }
 
 /// Probes over real sockets and processes.
@@ -22,15 +22,29 @@ pub trait Prober: Clone + Send + 'static {
 pub struct Network;
 
 impl Prober for Network {
-    async fn probe(&self, target: Arc<Target>) -> Outcome {
+    async fn probe(&self, target: &Target, doing: &Doing) -> Outcome {
         let found = match &target.check.probe {
-            Probe::Tcp => tcp::probe(&target).await,
-            Probe::Http(http) => http::probe(&target, http).await,
-            Probe::Https(http) => http::probe_tls(&target, http).await,
-            Probe::Udp(udp) => udp::probe(&target, udp).await,
-            Probe::Script(script) => script::probe(&target, script).await,
+            Probe::Tcp => tcp::probe(target, doing).await,
+            Probe::Http(http) => http::probe(target, http, doing).await,
+            Probe::Https(http) => http::probe_tls(target, http, doing).await,
+            Probe::Udp(udp) => udp::probe(target, udp, doing).await,
+            Probe::Script(script) => script::probe(target, script, doing).await,
         };
         found.unwrap_or_else(|failed| failed)
+    }
+}
+
+/// What a probe is busy with, so that a timeout can say so.
+#[derive(Debug, Default)]
+pub struct Doing(Mutex<&'static str>);
+
+impl Doing {
+    pub fn now(&self, what: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    pub fn get(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

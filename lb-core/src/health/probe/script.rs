@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use super::{Found, fail, io_outcome};
+use super::{Doing, Found, fail, io_outcome};
 use crate::config::ScriptProbe;
 use crate::health::target::Target;
 use crate::health::{FailureReason, Outcome};
@@ -17,7 +17,8 @@ use crate::health::{FailureReason, Outcome};
 /// Kept of what it says, for the log.
 const LONGEST_LINE: usize = 200;
 
-pub async fn probe(target: &Target, probe: &ScriptProbe) -> Found {
+pub async fn probe(target: &Target, probe: &ScriptProbe, doing: &Doing) -> Found {
+    doing.now("the script");
     let failed = |error: io::Error| io_outcome(FailureReason::Exit, "script", &error);
     let (command, output) = command(target, probe).map_err(failed)?;
     let mut script = Running::start(command).map_err(failed)?;

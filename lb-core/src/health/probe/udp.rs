@@ -4,14 +4,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::{Found, fail, io_outcome};
+use super::{Doing, Found, fail, io_outcome};
 use crate::config::UdpProbe;
 use crate::health::target::Target;
 use crate::health::{FailureReason, Outcome};
 
 const LONGEST_DATAGRAM: usize = 65_535;
 
-pub async fn probe(target: &Target, probe: &UdpProbe) -> Found {
+pub async fn probe(target: &Target, probe: &UdpProbe, doing: &Doing) -> Found {
+    doing.now("waiting for the answer");
     let peer = target.address();
     let socket = connected(peer).await.map_err(failed)?;
     socket.send(&probe.send).await.map_err(failed)?;

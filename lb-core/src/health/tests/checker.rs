@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance};
 use crate::config::{self, AdminState, Check, InitialHealth, Probe, Scheduler};
 use crate::fixtures::{self, SECOND};
 use crate::health::checker::Checker;
-use crate::health::probe::Prober;
+use crate::health::probe::{Doing, Prober};
 use crate::health::target::Target;
 use crate::health::{FailureReason, Outcome};
 use crate::pool::{Backend, Health};
@@ -35,7 +35,8 @@ enum Answer {
 }
 
 impl Prober for Script {
-    async fn probe(&self, target: Arc<Target>) -> Outcome {
+    async fn probe(&self, target: &Target, doing: &Doing) -> Outcome {
+        doing.now("thinking");
         match self.answer(&target.backend.config.name) {
             Answer::Success => Outcome::success("well"),
             Answer::Failure => Outcome::failure(FailureReason::Status, "status 500"),
@@ -190,7 +191,7 @@ async fn a_probe_without_an_answer_ends_at_its_timeout_and_holds_up_nobody() {
     let expected: Vec<_> = (0..20).map(|i| if i < 10 { Health::Down } else { Health::Up }).collect();
     assert_eq!(health(&snapshot), expected);
     let live = backend(&snapshot, 0).live.clone();
-    assert_eq!(live.check_report().unwrap().outcome, Outcome::timeout(SECOND));
+    assert_eq!(live.check_report().unwrap().outcome, Outcome::timeout("thinking", SECOND));
     assert!(live.checks.durations.sum_us.get() >= 1_000_000);
 }
 
