@@ -106,10 +106,9 @@ impl RouteTable {
         let chosen = self.find(request).map(|m| m.index);
         let judge = |(index, route): (usize, &Entry)| {
             let verdict = match (route.conditions.check(request), chosen) {
-                (_, Some(chosen)) if chosen == index => Verdict::Chosen,
-                (Ok(()), Some(chosen)) => Verdict::Shadowed { by: chosen },
-                (Ok(()), None) => Verdict::Chosen,
-                (Err(verdict), _) => verdict,
+                (Err(failure), _) => failure,
+                (Ok(()), Some(chosen)) if chosen != index => Verdict::Shadowed { by: chosen },
+                (Ok(()), _) => Verdict::Chosen,
             };
             RouteVerdict { index, verdict }
         };
