@@ -8,6 +8,7 @@
 //! | [`scheduler`] | how a backend is chosen |
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
 //! | [`tls_client`] | TLS towards backends |
+//! | [`pem`] | certificates and keys in files, for both sides of TLS |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
 //! | [`metrics`] | the table of metric names, and the collector that reads the counters |
 
@@ -17,6 +18,7 @@ pub mod counters;
 mod fixtures;
 pub mod health;
 pub mod metrics;
+pub mod pem;
 pub mod pool;
 pub mod scheduler;
 pub mod snapshot;

@@ -5,20 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::config::{Alpn, Certificate, PoolTls};
+use crate::pem::{PemError, provider, read_certificates, read_key};
 
 /// What stands in the way of TLS towards a pool; every variant names the file or the word to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsClientError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: pem::Error },
-    #[error("{path} holds no certificate")]
-    NoCertificate { path: PathBuf },
+    #[error(transparent)]
+    Pem(#[from] PemError),
     #[error("{path} holds an authority that cannot be used: {source}")]
     Authority { path: PathBuf, source: rustls::Error },
     #[error("the client certificate {cert} and its key {key} cannot be used: {source}")]
@@ -66,20 +63,6 @@ pub fn alpn_id(protocol: Alpn) -> &'static [u8] {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsClientError> {
-    let read_error = |source| TlsClientError::Read { path: path.to_owned(), source };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(read_error)?.collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(read_error)?;
-    if certificates.is_empty() {
-        return Err(TlsClientError::NoCertificate { path: path.to_owned() });
-    }
-    Ok(certificates)
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsClientError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsClientError::Read { path: path.to_owned(), source })
-}
-
 fn read_authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsClientError> {
     let mut store = RootCertStore::empty();
     for certificate in read_certificates(path)? {
@@ -101,11 +84,6 @@ fn system_authorities() -> Result<Arc<RootCertStore>, TlsClientError> {
 
 fn client_error(own: &Certificate, source: rustls::Error) -> TlsClientError {
     TlsClientError::Client { cert: own.cert.clone(), key: own.key.clone(), source }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
 }
 
 /// `verify: false`: whoever answers at the address is believed.

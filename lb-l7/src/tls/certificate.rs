@@ -1,17 +1,17 @@
-//! Certificates and keys, read from PEM files.
+//! Certificates with their keys, and what they say of themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lb_core::config::Certificate;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use lb_core::pem::{provider, read_certificates, read_key};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::{TlsError, provider};
+use super::TlsError;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,24 +42,6 @@ impl Loaded {
         key.keys_match().map_err(|source| mismatch(files, source))?;
         Ok(Self { info, key: Arc::new(key) })
     }
-}
-
-/// At least one.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Read { path: path.to_owned(), source };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    if certificates.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.to_owned() });
-    }
-    Ok(certificates)
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::NoKey { path: path.to_owned() },
-        source => TlsError::Read { path: path.to_owned(), source },
-    })
 }
 
 fn mismatch(files: &Certificate, source: rustls::Error) -> TlsError {

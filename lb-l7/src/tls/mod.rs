@@ -6,18 +6,19 @@ mod resolver;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use lb_core::config::{ClientAuth, FrontendTls, TlsVersion};
+use lb_core::pem::{PemError, provider, read_certificates};
 use lb_core::tls_client::alpn_id;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, pem};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 pub use self::certificate::CertificateInfo;
-use self::certificate::{Loaded, read_certificates};
+use self::certificate::Loaded;
 use self::resolver::Resolver;
 
 /// TLS 1.2 sessions kept for clients that know no tickets.
@@ -31,12 +32,8 @@ const MAX_TICKETS: usize = 4;
 /// What stands in the way of a frontend's TLS; every variant names the file to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: pem::Error },
-    #[error("{path} holds no certificate")]
-    NoCertificate { path: PathBuf },
-    #[error("{path} holds no private key in the clear")]
-    NoKey { path: PathBuf },
+    #[error(transparent)]
+    Pem(#[from] PemError),
     #[error("the certificate in {path} cannot be read: {reason}")]
     Certificate { path: PathBuf, reason: String },
     #[error("the private key in {path} cannot be used: {source}")]
@@ -140,11 +137,6 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
         TlsVersion::V1_2 => &FROM_1_2,
         TlsVersion::V1_3 => &FROM_1_2[..1],
     }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
 }
 
 impl Resumption {

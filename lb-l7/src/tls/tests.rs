@@ -1,8 +1,10 @@
 use std::fs;
 
 use lb_core::config::{Alpn, Certificate};
+use lb_core::pem::read_key;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256};
 use rustls::client::Resumption as ClientResumption;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection, SignatureScheme};
 use tempfile::TempDir;
@@ -98,8 +100,8 @@ impl Client {
         let mut config = match self.certificate {
             None => builder.with_no_client_auth(),
             Some(own) => {
-                let key = pem::PemObject::from_pem_file(own.key).unwrap();
-                builder.with_client_auth_cert(read_certificates(&own.cert).unwrap(), key).unwrap()
+                let chain = read_certificates(&own.cert).unwrap();
+                builder.with_client_auth_cert(chain, read_key(&own.key).unwrap()).unwrap()
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|id| id.to_vec()).collect();
