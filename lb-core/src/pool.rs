@@ -29,6 +29,8 @@ pub struct Pool {
 pub struct PoolLive {
     /// Woken once for each slot that becomes free while somebody waits.
     pub slot_freed: tokio::sync::Notify,
+    /// Woken when a backend may have become unavailable, so that nobody goes on waiting for it.
+    pub availability: tokio::sync::Notify,
     /// Requests that wait for a slot.
     pub queued: AtomicUsize,
     pub counters: Sharded<PoolCounters>,
@@ -232,7 +234,18 @@ impl From<InitialHealth> for Health {
 }
 
 impl PoolLive {
+    /// Makes everybody who waits for a backend of this pool look again.
+    pub fn wake_waiters(&self) {
+        self.slot_freed.notify_waiters();
+        self.availability.notify_waiters();
+    }
+
     pub fn new(workers: usize) -> Self {
-        Self { slot_freed: tokio::sync::Notify::new(), queued: AtomicUsize::new(0), counters: Sharded::new(workers) }
+        Self {
+            slot_freed: tokio::sync::Notify::new(),
+            availability: tokio::sync::Notify::new(),
+            queued: AtomicUsize::new(0),
+            counters: Sharded::new(workers),
+        }
     }
 }

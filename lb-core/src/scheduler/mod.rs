@@ -18,8 +18,8 @@ mod turns;
 use std::sync::Arc;
 
 pub use choose::{Choice, PoolCursor, choose, preview};
-pub use hash::client_hash;
-pub(crate) use hash::{mix, name_hash};
+pub(crate) use hash::name_hash;
+pub use hash::{client_hash, mix};
 
 use crate::config::Scheduler;
 use crate::pool::Backend;

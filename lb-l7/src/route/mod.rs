@@ -12,7 +12,7 @@ mod tests;
 use std::fmt;
 
 use lb_core::config;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::condition::Conditions;
 use self::host::HostIndex;
@@ -132,7 +132,7 @@ fn compile_route(
 }
 
 /// What `lb explain` says of one route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteVerdict {
     /// In the order of the file.
     pub index: usize,
@@ -141,7 +141,7 @@ pub struct RouteVerdict {
 }
 
 /// Why a route was or was not taken; of several conditions that fail, the first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     Chosen,
@@ -164,7 +164,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verdict::Chosen => f.write_str("chosen"),
-            Verdict::Shadowed { by } => write!(f, "matches too, but route {by} comes first"),
+            Verdict::Shadowed { by } => write!(f, "matches too, but route {} comes first", by + 1),
             Verdict::HostDiffers => f.write_str("host differs"),
             Verdict::PathDiffers => f.write_str("path differs"),
             Verdict::MethodDiffers => f.write_str("method differs"),

@@ -1,0 +1,198 @@
+//! What the proxy needs of a body, whichever version of HTTP carries it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::ops::Deref;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::h1::Reject;
+use crate::head::Block;
+use crate::io::deadline::Timer;
+
+/// Bytes of a body, on loan from a buffer or shared with an HTTP/2 connection.
+#[derive(Debug)]
+pub enum Data<'a> {
+    Slice(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl Data<'_> {
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Data::Slice(slice) => Bytes::copy_from_slice(slice),
+            Data::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Data<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Slice(slice) => slice,
+            Data::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What comes after a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    More,
+    /// Nothing; the body ends here.
+    End,
+    /// No more data, but [`Source::trailers`].
+    Trailers,
+}
+
+#[derive(Debug)]
+pub struct Piece<'a> {
+    pub data: Data<'a>,
+    pub then: Then,
+}
+
+/// A body that is received.
+pub trait Source {
+    /// The next bytes. May be dropped while it waits; nothing is lost. After the end: an empty piece.
+    async fn next(&mut self) -> Result<Piece<'_>, SourceError>;
+
+    /// Trailer fields, once the end was reached.
+    fn trailers(&self) -> Option<&Block>;
+
+    fn is_done(&self) -> bool;
+
+    /// No byte was handed out: the request can be sent again.
+    fn is_untouched(&self) -> bool;
+}
+
+impl<S: Source> Source for &mut S {
+    async fn next(&mut self) -> Result<Piece<'_>, SourceError> {
+        (**self).next().await
+    }
+
+    fn trailers(&self) -> Option<&Block> {
+        (**self).trailers()
+    }
+
+    fn is_done(&self) -> bool {
+        (**self).is_done()
+    }
+
+    fn is_untouched(&self) -> bool {
+        (**self).is_untouched()
+    }
+}
+
+/// A body that is sent.
+pub trait Sink {
+    /// Sends all of it; with `end`, the body ends here without trailers.
+    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError>;
+
+    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError>;
+
+    /// Sends what is staged.
+    async fn flush(&mut self) -> Result<(), SinkError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("the connection ended in the middle of the body")]
+    Truncated,
+    #[error("{}", .0.reason)]
+    Reject(Reject),
+    #[error("the stream was reset: {0}")]
+    Reset(h2::Reason),
+    #[error("more bytes than the limit")]
+    TooLarge,
+}
+
+/// The peer took no more bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("sending: {0}")]
+pub struct SinkError(pub io::Error);
+
+#[derive(Debug, thiserror::Error)]
+pub enum PumpError {
+    #[error("receiving: {0}")]
+    Source(SourceError),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("the sender was silent for too long")]
+    SourceTimeout,
+    #[error("the receiver took no bytes for too long")]
+    SinkTimeout,
+}
+
+/// Longest silence of either side of a pump.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub source: Duration,
+    pub sink: Duration,
+}
+
+/// Copies a body from `source` to `sink`, piece by piece: a piece is received when the one before
+/// has been sent, so a slow side slows the other down. Fails once there are more than `limit` bytes;
+/// returns how many there were.
+pub async fn pump(
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+    timer: &Timer,
+    patience: Patience,
+    limit: u64,
+) -> Result<u64, PumpError> {
+    let mut moved = 0;
+    loop {
+        let piece = match now(source.next()).await {
+            Some(piece) => piece,
+            None => {
+                timed(timer, patience.sink, sink.flush()).await?;
+                let next = timer.within(patience.source, source.next()).await;
+                next.map_err(|_| PumpError::SourceTimeout)?
+            }
+        };
+        let Piece { data, then } = piece.map_err(PumpError::Source)?;
+        moved += data.len() as u64;
+        if moved > limit {
+            return Err(PumpError::Source(SourceError::TooLarge));
+        }
+        timed(timer, patience.sink, sink.data(data, then == Then::End)).await?;
+        match then {
+            Then::More => {}
+            Then::End => return Ok(moved),
+            Then::Trailers => {
+                return timed(timer, patience.sink, sink.finish(source.trailers())).await.map(|()| moved);
+            }
+        }
+    }
+}
+
+/// Waits for the sink, but only arms the timer if it has to wait at all.
+async fn timed<F: Future<Output = Result<(), SinkError>>>(
+    timer: &Timer,
+    patience: Duration,
+    sending: F,
+) -> Result<(), PumpError> {
+    let mut sending = pin!(sending);
+    let result = match now(sending.as_mut()).await {
+        Some(result) => Ok(result),
+        None => timer.within(patience, sending).await,
+    };
+    result.map_err(|_| PumpError::SinkTimeout)?.map_err(PumpError::Sink)
+}
+
+/// The output of a future that is ready at once.
+pub async fn now<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,338 @@
+//! HTTP/2 with a client: many requests at once, a task for each (RFC 9113).
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response, StatusCode};
+
+use super::Connection;
+use crate::body::{Data, Sink, SinkError};
+use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead};
+use crate::http2::body::{self, StreamSink, StreamSource};
+use crate::http2::head;
+use crate::io::deadline::Timer;
+use crate::io::message::Inbox;
+use crate::io::transport::{Stream, Transport};
+use crate::plan::FrontendPlan;
+use crate::proxy::answer::Answer;
+use crate::proxy::headers::{self, FieldSink};
+use crate::proxy::trail::Trail;
+use crate::proxy::{self, After, Client, Heads, Responder, Scene};
+use crate::worker::View;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What we let a client send ahead, per stream and per connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Response bytes that may wait in one stream.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// Does the client begin with HTTP/2's preface (RFC 9113 section 3.4)? The bytes stay in the inbox.
+pub async fn knows_preface(transport: &Transport, inbox: &mut Inbox) -> io::Result<bool> {
+    poll_fn(|cx| {
+        loop {
+            let start = inbox.filled();
+            let length = start.len().min(PREFACE.len());
+            if length > 0 && (start[..length] != PREFACE[..length] || length == PREFACE.len()) {
+                return Poll::Ready(Ok(start[..length] == *PREFACE));
+            }
+            match std::task::ready!(inbox.poll_fill(transport, cx, false))? {
+                0 if inbox.is_empty() => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                0 => return Poll::Ready(Ok(false)),
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: Inbox) {
+    if !matches!(connection.timer.limit(knows_preface(&transport, &mut inbox)).await, Ok(Ok(true))) {
+        return refuse(&connection, &transport).await;
+    }
+    let limits = &connection.frontend.frontend.config.limits;
+    let stream = Stream::new(transport, inbox.take_all());
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.h2_streams)
+        .max_pending_accept_reset_streams(limits.h2_resets as usize)
+        .max_local_error_reset_streams(Some(limits.h2_resets as usize))
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(stream);
+    match connection.timer.limit(handshake).await {
+        Ok(Ok(streams)) => accept(&mut connection, streams).await,
+        failed => tracing::debug!(client = %connection.peer.address, error = ?failed.err(), "HTTP/2 preface"),
+    }
+}
+
+/// GOAWAY with PROTOCOL_ERROR, where something else than the preface came (RFC 9113 section 3.4).
+async fn refuse(connection: &Connection, transport: &Transport) {
+    connection.counters().bad_requests.inc();
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let telling = async {
+        transport.write_all(&[SETTINGS.as_slice(), &GOAWAY].concat()).await?;
+        transport.shutdown().await
+    };
+    let _ = connection.timer.within(connection.frontend.frontend.config.timeouts.header, telling).await;
+}
+
+type Streams = h2::server::Connection<Stream, Bytes>;
+
+/// Streams of one connection that are being served.
+type Count = Rc<()>;
+
+async fn accept(connection: &mut Connection, mut streams: Streams) {
+    let live = Count::default();
+    let mut leaving = false;
+    loop {
+        let idle = connection.frontend.frontend.config.timeouts.idle;
+        connection.timer.set(idle);
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(next) = streams.poll_accept(cx) {
+                return Poll::Ready(Some(next));
+            }
+            let busy = Rc::strong_count(&live) > 1;
+            if !leaving && !connection.renew() {
+                return Poll::Ready(None);
+            }
+            if connection.timer.poll_expired(cx) {
+                if !busy {
+                    return Poll::Ready(None);
+                }
+                connection.timer.set(idle);
+            }
+            Poll::Pending
+        })
+        .await;
+        match next {
+            Some(Some(Ok((request, respond)))) => {
+                let _ = connection.renew();
+                spawn(connection, request, respond, live.clone());
+            }
+            Some(Some(Err(error))) => {
+                tracing::debug!(client = %connection.peer.address, %error, "HTTP/2 connection");
+                return;
+            }
+            Some(None) => return,
+            // Told once; the connection ends when its last stream does.
+            None if leaving => return,
+            None => {
+                streams.graceful_shutdown();
+                leaving = true;
+            }
+        }
+    }
+}
+
+fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>, count: Count) {
+    let stream = RequestStream {
+        worker: connection.worker.clone(),
+        view: connection.view.clone(),
+        frontend: connection.frontend.clone(),
+        peer: connection.peer.clone(),
+        timer: connection.worker.deadlines.timer(),
+    };
+    tokio::task::spawn_local(async move {
+        stream.serve(request, respond).await;
+        drop(count);
+    });
+}
+
+/// What one request on a stream needs, when its connection goes on without it.
+struct RequestStream {
+    worker: Rc<crate::worker::Worker>,
+    view: Rc<View>,
+    frontend: std::sync::Arc<FrontendPlan>,
+    peer: Rc<proxy::Peer>,
+    timer: Timer,
+}
+
+impl RequestStream {
+    async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let mut trail = Trail::start(&self.worker);
+        let mut heads = Box::<Heads>::default();
+        let reply = RefCell::new(Reply { respond, begun: false, sink: StreamSink::default() });
+        let after = {
+            let serving = pin!(self.respond(request, &reply, &mut heads, &mut trail));
+            unless_reset(serving, &reply).await
+        };
+        if after.is_none() {
+            trail.client_gone();
+        }
+        if after.is_none_or(|a| a == After::Abort) {
+            reply.borrow_mut().respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+        trail.finish(&self.worker, &self.frontend, &self.peer, &heads.request);
+    }
+
+    async fn respond(
+        &self,
+        request: Request<RecvStream>,
+        reply: &RefCell<Reply>,
+        heads: &mut Heads,
+        trail: &mut Trail,
+    ) -> After {
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, ());
+        let Heads { request: head, response } = heads;
+        let parsed = head::request(&request, body.is_end_stream(), &self.frontend.head_limits, head);
+        drop(request);
+        trail.bytes_in += head.block.raw().len() as u64;
+        let mut client = H2Client { head, source: StreamSource::new(body), reply };
+        let scene = Scene {
+            worker: &self.worker,
+            view: self.view.clone(),
+            frontend: &self.frontend,
+            peer: &self.peer,
+            timer: &self.timer,
+        };
+        match parsed {
+            Ok(()) => proxy::serve(&scene, &mut client, response, trail).await,
+            Err(reject) => {
+                self.frontend.frontend.live.counters.shard(self.worker.index).bad_requests.inc();
+                proxy::respond(&scene, &mut client, response, trail, Answer::rejected(reject)).await
+            }
+        }
+    }
+}
+
+/// `None` when the client resets the stream first: nobody waits for the response any more.
+async fn unless_reset(
+    mut serving: std::pin::Pin<&mut impl Future<Output = After>>,
+    reply: &RefCell<Reply>,
+) -> Option<After> {
+    poll_fn(|cx| {
+        if let Poll::Ready(after) = serving.as_mut().poll(cx) {
+            return Poll::Ready(Some(after));
+        }
+        reply.borrow_mut().poll_reset(cx).map(|()| None)
+    })
+    .await
+}
+
+/// The sending side of a stream, borrowed for no longer than a poll.
+#[derive(Debug)]
+struct Reply {
+    respond: SendResponse<Bytes>,
+    begun: bool,
+    sink: StreamSink,
+}
+
+impl Reply {
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sink.stream {
+            Some(stream) => stream.poll_reset(cx).map(drop),
+            None if !self.begun => self.respond.poll_reset(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+
+    fn begin(&mut self, method: Method, response: &ResponseHead) -> Result<(), SinkError> {
+        let mut fields = HeaderMap::with_capacity(response.block.len() + 2);
+        headers::response(response, &mut fields);
+        content_length(method, response, &mut fields);
+        let ends = method == Method::Head || matches!(response.status, 204 | 304) || response.body.is_none();
+        let head = message(response, fields)?;
+        let stream = self.respond.send_response(head, ends).map_err(body::closed)?;
+        self.begun = true;
+        self.sink.stream = if ends { None } else { Some(stream) };
+        Ok(())
+    }
+}
+
+fn content_length(method: Method, response: &ResponseHead, fields: &mut HeaderMap) {
+    let mut digits = itoa::Buffer::new();
+    match (response.body, response.block.get(Name::ContentLength)) {
+        _ if response.status == 204 => {}
+        (BodyLength::Known(length), _) => fields.field(b"content-length", digits.format(length).as_bytes()),
+        // What it would have been (RFC 9110 section 8.6).
+        (_, Some(length)) if method == Method::Head || response.status == 304 => {
+            fields.field(b"content-length", length);
+        }
+        _ => {}
+    }
+}
+
+fn message(response: &ResponseHead, fields: HeaderMap) -> Result<Response<()>, SinkError> {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::from_u16(response.status).map_err(|e| SinkError(io::Error::other(e)))?;
+    *head.headers_mut() = fields;
+    Ok(head)
+}
+
+/// One request's client.
+struct H2Client<'c> {
+    head: &'c RequestHead,
+    source: StreamSource,
+    reply: &'c RefCell<Reply>,
+}
+
+impl Client for H2Client<'_> {
+    type Source<'a>
+        = &'a mut StreamSource
+    where
+        Self: 'a;
+    type Responder<'a>
+        = H2Responder<'a>
+    where
+        Self: 'a;
+
+    fn split(&mut self) -> (&RequestHead, &mut StreamSource, H2Responder<'_>) {
+        (self.head, &mut self.source, H2Responder { method: self.head.method, reply: self.reply })
+    }
+
+    fn raw(&mut self) -> Option<(&Transport, &mut Inbox)> {
+        None
+    }
+}
+
+/// The way back to an HTTP/2 client.
+struct H2Responder<'a> {
+    method: Method,
+    reply: &'a RefCell<Reply>,
+}
+
+impl Responder for H2Responder<'_> {
+    fn begin(&mut self, response: &ResponseHead, _persist: bool) -> Result<bool, SinkError> {
+        self.reply.borrow_mut().begin(self.method, response).map(|()| true)
+    }
+
+    async fn interim(&mut self, response: &ResponseHead) -> Result<(), SinkError> {
+        let mut fields = HeaderMap::new();
+        headers::response(response, &mut fields);
+        let head = message(response, fields)?;
+        self.reply.borrow_mut().respond.send_informational(head).map_err(body::closed)
+    }
+
+    fn sent(&self) -> u64 {
+        self.reply.borrow().sink.sent
+    }
+}
+
+impl Sink for H2Responder<'_> {
+    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
+        if data.is_empty() {
+            return if end { self.reply.borrow_mut().sink.end(None) } else { Ok(()) };
+        }
+        let mut data = data.into_bytes();
+        poll_fn(|cx| self.reply.borrow_mut().sink.poll_send(&mut data, end, cx)).await
+    }
+
+    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
+        self.reply.borrow_mut().sink.end(trailers)
+    }
+
+    async fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

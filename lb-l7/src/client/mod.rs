@@ -1,0 +1,168 @@
+//! A client's connection: TLS, then whichever version of HTTP it speaks.
+
+mod http1;
+mod http2;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lb_core::scheduler::client_hash;
+use lb_core::snapshot::FrontendLive;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::admission::Place;
+use crate::io::deadline::{TimedOut, Timer};
+use crate::io::message::Inbox;
+use crate::io::transport::Transport;
+use crate::plan::FrontendPlan;
+use crate::proxy::Peer;
+use crate::tls::ServerTls;
+use crate::worker::{OpenConnection, View, Worker};
+
+/// A connection as it comes from the listener.
+#[derive(Debug)]
+pub struct Accepted {
+    pub worker: Rc<Worker>,
+    pub frontend: Arc<FrontendPlan>,
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    pub place: Place,
+    pub open: OpenConnection,
+}
+
+/// What lasts as long as a client's connection.
+#[derive(Debug)]
+struct Connection {
+    worker: Rc<Worker>,
+    frontend: Arc<FrontendPlan>,
+    /// The view that `frontend` is of.
+    view: Rc<View>,
+    peer: Rc<Peer>,
+    timer: Timer,
+    _active: Active,
+    _place: Place,
+    _open: OpenConnection,
+}
+
+/// Counts the connection as active while it is open.
+#[derive(Debug)]
+struct Active {
+    live: Arc<FrontendLive>,
+    worker: usize,
+}
+
+impl Active {
+    fn new(live: &Arc<FrontendLive>, worker: usize) -> Self {
+        live.counters.shard(worker).connections_active.add(1);
+        Self { live: live.clone(), worker }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.live.counters.shard(self.worker).connections_active.add(-1);
+    }
+}
+
+impl Connection {
+    fn new(accepted: Accepted) -> (Self, TcpStream) {
+        let Accepted { worker, frontend, stream, peer, place, open } = accepted;
+        let client = peer.ip().to_canonical();
+        let connection = Self {
+            view: worker.view(),
+            timer: worker.deadlines.timer(),
+            peer: Rc::new(Peer { address: peer, name: client.to_string(), hash: client_hash(client), tls: None }),
+            _active: Active::new(&frontend.frontend.live, worker.index),
+            _place: place,
+            _open: open,
+            worker,
+            frontend,
+        };
+        (connection, stream)
+    }
+
+    /// Takes up the newest plan; `false` when it no longer has this frontend, or the worker is draining.
+    fn renew(&mut self) -> bool {
+        if self.worker.is_draining() {
+            return false;
+        }
+        let view = self.worker.view();
+        if Rc::ptr_eq(&view, &self.view) {
+            return true;
+        }
+        let config = &self.frontend.frontend.config;
+        let Some(frontend) = view.plan.at(&config.listen).filter(|f| f.frontend.config.name == config.name) else {
+            return false;
+        };
+        self.frontend = frontend.clone();
+        self.view = view;
+        true
+    }
+
+    fn counters(&self) -> &lb_core::snapshot::FrontendCounters {
+        self.frontend.frontend.live.counters.shard(self.worker.index)
+    }
+}
+
+pub async fn serve(accepted: Accepted) {
+    let (mut connection, stream) = Connection::new(accepted);
+    connection.timer.set(connection.frontend.frontend.config.timeouts.header);
+    match connection.frontend.tls.clone() {
+        None => serve_plain(connection, stream).await,
+        Some(tls) => {
+            // Boxed, as it is large and soon over.
+            if let Some((transport, h2)) = Box::pin(handshake(&mut connection, &tls, stream)).await {
+                serve_tls(connection, transport, h2).await;
+            }
+        }
+    }
+}
+
+async fn serve_plain(connection: Connection, stream: TcpStream) {
+    let transport = Transport::Plain(stream);
+    let mut inbox = Inbox::default();
+    inbox.receive_early(&transport);
+    match connection.timer.limit(http2::knows_preface(&transport, &mut inbox)).await {
+        Ok(Ok(false)) => http1::serve(connection, transport, inbox).await,
+        Ok(Ok(true)) => Box::pin(http2::serve(connection, transport, inbox)).await,
+        // Nothing came: there is nobody to tell.
+        Ok(Err(_)) | Err(TimedOut) => {}
+    }
+}
+
+async fn serve_tls(connection: Connection, transport: Transport, h2: bool) {
+    if h2 {
+        Box::pin(http2::serve(connection, transport, Inbox::default())).await;
+    } else {
+        http1::serve(connection, transport, Inbox::default()).await;
+    }
+}
+
+/// The TLS handshake, within the time for a head; tells whether HTTP/2 was agreed on.
+async fn handshake(connection: &mut Connection, tls: &ServerTls, stream: TcpStream) -> Option<(Transport, bool)> {
+    let unbounded = |session: &mut rustls::ServerConnection| session.set_buffer_limit(None);
+    let accepting = TlsAcceptor::from(tls.config().clone()).accept_with(stream, unbounded);
+    let stream = match connection.timer.limit(accepting).await {
+        Ok(Ok(stream)) => stream,
+        failed => {
+            connection.counters().tls_failures.inc();
+            tracing::debug!(client = %connection.peer.address, error = ?failed.err(), "TLS handshake");
+            return None;
+        }
+    };
+    let session = stream.get_ref().1;
+    let counters = connection.counters();
+    counters.tls_handshakes.inc();
+    if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+        counters.tls_handshakes_resumed.inc();
+    }
+    let version = session.protocol_version();
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let name = if version == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" };
+    if let Some(peer) = Rc::get_mut(&mut connection.peer) {
+        peer.tls = Some(name);
+    }
+    Some((Transport::server_tls(stream), h2))
+}

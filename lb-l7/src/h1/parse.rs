@@ -1,0 +1,492 @@
+//! A complete head, checked and taken apart.
+
+use super::{HeadLimits, Reject, is_field_value, is_token, is_token_byte};
+use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Span, Version, members};
+
+/// Reads a request head. `input` is exactly the head, with the empty line that ends it.
+pub fn request(input: &[u8], limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
+    out.clear();
+    out.block.push_bytes(input);
+    let (line, fields_at) = first_line(input)?;
+    request_line(line, limits, out)?;
+    fields(input, fields_at, limits, &mut out.block)?;
+    request_host(out)?;
+    request_body(out)?;
+    request_connection(out);
+    Ok(())
+}
+
+/// Reads a response head to a request of that method.
+pub fn response(input: &[u8], limits: &HeadLimits, request: Method, out: &mut ResponseHead) -> Result<(), Reject> {
+    out.clear();
+    out.block.push_bytes(input);
+    let (line, fields_at) = first_line(input)?;
+    let version = status_line(line, out)?;
+    fields(input, fields_at, limits, &mut out.block)?;
+    out.body = response_body(out, version, request)?;
+    out.keep_alive = out.body != BodyLength::UntilClose && keeps_alive(&out.block, version);
+    Ok(())
+}
+
+/// Trailer fields, with the empty line that ends them (RFC 9112 section 7.1.2).
+pub fn trailers(input: &[u8], limits: &HeadLimits, out: &mut Block) -> Result<(), Reject> {
+    out.clear();
+    out.push_bytes(input);
+    fields(input, 0, limits, out)
+}
+
+fn first_line(input: &[u8]) -> Result<(&[u8], usize), Reject> {
+    let end = memchr::memchr(b'\r', input).ok_or(Reject::bad("no line"))?;
+    if input.get(end + 1) != Some(&b'\n') {
+        return Err(Reject::bad("bare CR"));
+    }
+    Ok((&input[..end], end + 2))
+}
+
+/// `METHOD SP target SP HTTP/d.d`, with single spaces (RFC 9112 section 3).
+fn request_line(line: &[u8], limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
+    let method_end = memchr::memchr(b' ', line).ok_or(Reject::bad("malformed request line"))?;
+    let target_end = memchr::memrchr(b' ', line).filter(|end| *end > method_end);
+    let target_end = target_end.ok_or(Reject::bad("malformed request line"))?;
+    let method = &line[..method_end];
+    if !is_token(method) || method.len() > 64 {
+        return Err(Reject::bad("malformed method"));
+    }
+    out.version = request_version(&line[target_end + 1..])?;
+    out.method = Method::of(method);
+    out.method_name = Span::new(0..method_end);
+    if target_end - method_end - 1 > limits.target {
+        return Err(Reject { status: 414, reason: "URI too long" });
+    }
+    request_target(line, method_end + 1, target_end, out)
+}
+
+/// A higher minor version is treated as 1.1 (RFC 9110 section 2.5).
+fn request_version(text: &[u8]) -> Result<Version, Reject> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => Ok(Version::Http11),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Err(Reject { status: 505, reason: "HTTP version not supported" })
+        }
+        _ => Err(Reject::bad("malformed version")),
+    }
+}
+
+/// The four forms of RFC 9112 section 3.2.
+fn request_target(line: &[u8], start: usize, end: usize, out: &mut RequestHead) -> Result<(), Reject> {
+    let target = &line[start..end];
+    if !target.iter().all(|b| (0x21..0x7f).contains(b) && *b != b'#') {
+        return Err(Reject::bad("malformed request target"));
+    }
+    if out.method == Method::Connect {
+        return Err(Reject { status: 405, reason: "CONNECT is not offered" });
+    }
+    match target {
+        [b'/', ..] => out.target = Span::new(start..end),
+        b"*" if out.method == Method::Options => out.target = Span::new(start..end),
+        _ => absolute_form(target, start, out)?,
+    }
+    Ok(())
+}
+
+/// `http://host/path`: the host of the target counts, not the Host field (RFC 9112 section 3.2.2).
+fn absolute_form(target: &[u8], start: usize, out: &mut RequestHead) -> Result<(), Reject> {
+    let malformed = Reject::bad("malformed request target");
+    let scheme = [b"http://".as_slice(), b"https://"]
+        .iter()
+        .find(|s| target.len() > s.len() && target[..s.len()].eq_ignore_ascii_case(s))
+        .ok_or(malformed)?
+        .len();
+    let rest = &target[scheme..];
+    let authority_end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+    if authority_end == 0 || !is_authority(&rest[..authority_end]) {
+        return Err(malformed);
+    }
+    let path_at = scheme + authority_end;
+    out.authority = Span::new(start + scheme..start + path_at);
+    out.target = match target.get(path_at) {
+        Some(b'/') => Span::new(start + path_at..start + target.len()),
+        _ => {
+            let path = [b"/".as_slice(), &target[path_at..]].concat();
+            out.block.push_bytes(&path)
+        }
+    };
+    Ok(())
+}
+
+/// Field lines up to the empty line (RFC 9112 section 5).
+fn fields(input: &[u8], mut at: usize, limits: &HeadLimits, out: &mut Block) -> Result<(), Reject> {
+    while input[at..] != *b"\r\n" {
+        let length = memchr::memchr(b'\r', &input[at..]).ok_or(Reject::bad("malformed field"))?;
+        let end = at + length;
+        if input.get(end + 1) != Some(&b'\n') {
+            return Err(Reject::bad("bare CR"));
+        }
+        let (name, value) = field_line(&input[at..end])?;
+        out.push_span(shift(name, at), shift(value, at));
+        if out.len() > limits.fields {
+            return Err(Reject { status: 431, reason: "too many header fields" });
+        }
+        at = end + 2;
+    }
+    Ok(())
+}
+
+type Part = std::ops::Range<usize>;
+
+fn shift(part: Part, by: usize) -> Span {
+    Span::new(part.start + by..part.end + by)
+}
+
+fn field_line(line: &[u8]) -> Result<(Part, Part), Reject> {
+    let colon = line.iter().position(|b| !is_token_byte(*b)).unwrap_or(line.len());
+    match line.get(colon) {
+        Some(b':') if colon > 0 => {}
+        Some(b' ' | b'\t') if colon == 0 => return Err(Reject::bad("line folding")),
+        Some(b' ' | b'\t') => return Err(Reject::bad("white space before colon")),
+        _ => return Err(Reject::bad("malformed field name")),
+    }
+    let mut value = colon + 1..line.len();
+    while value.start < value.end && is_blank(line[value.start]) {
+        value.start += 1;
+    }
+    while value.start < value.end && is_blank(line[value.end - 1]) {
+        value.end -= 1;
+    }
+    if !is_field_value(&line[value.clone()]) {
+        return Err(Reject::bad("control character in field value"));
+    }
+    Ok((0..colon, value))
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Exactly one valid Host, which only HTTP/1.0 may leave out (RFC 9112 section 3.2).
+fn request_host(out: &mut RequestHead) -> Result<(), Reject> {
+    let mut hosts = out.block.spans(Name::Host);
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Reject::bad("duplicate Host"));
+    }
+    let Some(host) = host else {
+        return if out.version == Version::Http10 { Ok(()) } else { Err(Reject::bad("missing Host")) };
+    };
+    let value = out.block.bytes(host);
+    if !value.is_empty() && !is_authority(value) {
+        return Err(Reject::bad("malformed Host"));
+    }
+    if out.authority.is_empty() {
+        if value.is_empty() && out.version != Version::Http10 {
+            return Err(Reject::bad("empty Host"));
+        }
+        out.authority = host;
+    }
+    Ok(())
+}
+
+/// `host[:port]` without userinfo (RFC 3986 section 3.2).
+pub fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match text.iter().rposition(|b| *b == b':') {
+        Some(at) if !text[at..].contains(&b']') => (&text[..at], &text[at + 1..]),
+        _ => (text, [].as_slice()),
+    };
+    let host_ok = match host {
+        [b'[', inner @ .., b']'] => {
+            !inner.is_empty() && inner.iter().all(|b| b.is_ascii_hexdigit() || b":.".contains(b))
+        }
+        _ => !host.is_empty() && host.iter().all(|b| is_host_byte(*b)),
+    };
+    host_ok && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+/// unreserved, sub-delims and `%` (RFC 3986 section 3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
+}
+
+/// RFC 9112 section 6.3, with everything that is ambiguous refused.
+fn request_body(out: &mut RequestHead) -> Result<(), Reject> {
+    let length = content_length(&out.block)?;
+    out.body = match (is_chunked(&out.block)?, length) {
+        (true, Some(_)) => return Err(Reject::bad("both Content-Length and Transfer-Encoding")),
+        (true, None) if out.version == Version::Http10 => return Err(Reject::bad("Transfer-Encoding in HTTP/1.0")),
+        (true, None) => BodyLength::Streamed,
+        (false, Some(length)) => BodyLength::Known(length),
+        (false, None) => BodyLength::None,
+    };
+    Ok(())
+}
+
+fn response_body(out: &ResponseHead, version: Version, request: Method) -> Result<BodyLength, Reject> {
+    let length = content_length(&out.block)?;
+    let chunked = is_chunked(&out.block)?;
+    if chunked && length.is_some() {
+        return Err(Reject::bad("both Content-Length and Transfer-Encoding"));
+    }
+    if chunked && version == Version::Http10 {
+        return Err(Reject::bad("Transfer-Encoding in HTTP/1.0"));
+    }
+    Ok(match (out.status, length) {
+        (100..=199 | 204 | 304, _) => BodyLength::None,
+        _ if request == Method::Head => BodyLength::None,
+        _ if chunked => BodyLength::Streamed,
+        (_, Some(length)) => BodyLength::Known(length),
+        (_, None) => BodyLength::UntilClose,
+    })
+}
+
+/// One field with one number of digits only.
+fn content_length(block: &Block) -> Result<Option<u64>, Reject> {
+    let mut values = block.fields().filter(|f| f.id == Name::ContentLength).map(|f| f.value);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Reject::bad("duplicate Content-Length"));
+    }
+    decimal(value).map(Some).ok_or(Reject::bad("malformed Content-Length"))
+}
+
+pub fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    value.iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+/// `chunked`, once and alone, is the only transfer coding there is (RFC 9112 sections 6.1 and 6.3).
+fn is_chunked(block: &Block) -> Result<bool, Reject> {
+    let mut fields = block.fields().filter(|f| f.id == Name::TransferEncoding);
+    let Some(first) = fields.next() else { return Ok(false) };
+    if fields.next().is_none() && first.value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(true);
+    }
+    let is_chunked = |m: &&[u8]| m.eq_ignore_ascii_case(b"chunked");
+    let codings = || block.fields().filter(|f| f.id == Name::TransferEncoding).flat_map(|f| members(f.value));
+    if !codings().last().is_some_and(|m| is_chunked(&m)) {
+        return Err(Reject::bad("chunked is not the final transfer coding"));
+    }
+    if codings().filter(is_chunked).count() > 1 || !codings().all(is_token) || codings().count() == 1 {
+        return Err(Reject::bad("malformed Transfer-Encoding"));
+    }
+    Err(Reject { status: 501, reason: "unknown transfer coding" })
+}
+
+fn keeps_alive(block: &Block, version: Version) -> bool {
+    match version {
+        Version::Http10 => block.has_token(Name::Connection, b"keep-alive"),
+        _ => !block.has_token(Name::Connection, b"close"),
+    }
+}
+
+fn request_connection(out: &mut RequestHead) {
+    out.keep_alive = keeps_alive(&out.block, out.version);
+    if out.version != Version::Http11 {
+        return;
+    }
+    out.expects_continue = out.block.has_token(Name::Expect, b"100-continue");
+    if out.block.has_token(Name::Connection, b"upgrade") && out.body.is_none() {
+        out.upgrade = out.block.spans(Name::Upgrade).next().filter(|s| is_upgrade(out.block.bytes(*s)));
+    }
+}
+
+/// Upgrades to HTTP/2 are between a client and us, and not offered (RFC 9113 section 3.1).
+fn is_upgrade(value: &[u8]) -> bool {
+    !value.is_empty() && !members(value).any(|m| m.eq_ignore_ascii_case(b"h2c") || m.eq_ignore_ascii_case(b"h2"))
+}
+
+/// `HTTP/1.x SP ddd [SP reason]` (RFC 9112 section 4).
+fn status_line(line: &[u8], out: &mut ResponseHead) -> Result<Version, Reject> {
+    let malformed = Reject::bad("malformed status line");
+    let version = match line.get(..9).ok_or(malformed)? {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return Err(malformed),
+    };
+    let digits = line.get(9..12).filter(|d| d.iter().all(u8::is_ascii_digit)).ok_or(malformed)?;
+    out.status = digits.iter().fold(0, |sum, d| sum * 10 + u16::from(d - b'0'));
+    if !(100..600).contains(&out.status) || !matches!(line.get(12), None | Some(b' ')) {
+        return Err(malformed);
+    }
+    out.reason = Span::new(13.min(line.len())..line.len());
+    if !is_field_value(&line[13.min(line.len())..]) {
+        return Err(malformed);
+    }
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 8, target: 64 };
+
+    fn parse(text: &str) -> Result<RequestHead, Reject> {
+        let mut head = RequestHead::default();
+        request(text.as_bytes(), &LIMITS, &mut head).map(|()| head)
+    }
+
+    fn with(fields: &str) -> Result<RequestHead, Reject> {
+        parse(&format!("POST /p?q HTTP/1.1\r\nHost: a.example:80\r\n{fields}\r\n"))
+    }
+
+    #[test]
+    fn a_plain_request() {
+        let head = with("X-A:  b c\t\r\n").expect("valid");
+        assert_eq!((head.method_name(), head.target()), ("POST", b"/p?q".as_slice()));
+        assert_eq!((head.authority(), head.version, head.body), ("a.example:80", Version::Http11, BodyLength::None));
+        assert_eq!(head.block.fields().find(|f| f.name == b"X-A").map(|f| f.value), Some(b"b c".as_slice()));
+        assert!(head.keep_alive && head.upgrade.is_none() && !head.expects_continue);
+    }
+
+    #[test]
+    fn framing_is_decided_once_or_refused() {
+        for (fields, expected) in [
+            ("Content-Length: 5\r\n", Ok(BodyLength::Known(5))),
+            ("Transfer-Encoding: chunked\r\n", Ok(BodyLength::Streamed)),
+            ("Transfer-Encoding: Chunked\r\n", Ok(BodyLength::Streamed)),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", Err(400)),
+            ("Content-Length: 5, 5\r\n", Err(400)),
+            ("Content-Length: +5\r\n", Err(400)),
+            ("Content-Length: 0x5\r\n", Err(400)),
+            ("Content-Length: \r\n", Err(400)),
+            ("Content-Length: 99999999999999999999\r\n", Err(400)),
+            ("Transfer-Encoding: chunked, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(501)),
+            ("Transfer-Encoding: chunked, gzip\r\n", Err(400)),
+            ("Transfer-Encoding: chunked,\r\n", Err(400)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+            ("Transfer-Encoding: gzip\r\n", Err(400)),
+            ("Transfer-Encoding: identity\r\n", Err(400)),
+            ("Transfer-Encoding: \x0bchunked\r\n", Err(400)),
+            ("Transfer-Encoding : chunked\r\n", Err(400)),
+            (" Transfer-Encoding: chunked\r\n", Err(400)),
+            ("A: b\r\n c\r\n", Err(400)),
+            ("A: b\rc\r\n", Err(400)),
+            ("A: b\0c\r\n", Err(400)),
+            (": b\r\n", Err(400)),
+            ("A\r\n", Err(400)),
+            ("Host: a.example\r\n", Err(400)),
+        ] {
+            assert_eq!(with(fields).map(|h| h.body).map_err(|r| r.status), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn request_lines() {
+        for (line, expected) in [
+            ("GET / HTTP/1.1", Ok("/")),
+            ("GET / HTTP/1.7", Ok("/")),
+            ("OPTIONS * HTTP/1.1", Ok("*")),
+            ("GET * HTTP/1.1", Err(400)),
+            ("GET http://b.example/x HTTP/1.1", Ok("/x")),
+            ("GET http://b.example?q HTTP/1.1", Ok("/?q")),
+            ("GET http:///x HTTP/1.1", Err(400)),
+            ("GET ftp://b/x HTTP/1.1", Err(400)),
+            ("GET http://u@b/x HTTP/1.1", Err(400)),
+            ("CONNECT b.example:443 HTTP/1.1", Err(405)),
+            ("GET / HTTP/2.0", Err(505)),
+            ("GET / http/1.1", Err(400)),
+            ("GET / HTTP/1.10", Err(400)),
+            ("GET /", Err(400)),
+            ("GET  / HTTP/1.1", Err(400)),
+            ("GET /  HTTP/1.1", Err(400)),
+            ("GET\t/ HTTP/1.1", Err(400)),
+            ("GET /a b HTTP/1.1", Err(400)),
+            ("GET /#f HTTP/1.1", Err(400)),
+            ("GET /\u{e4} HTTP/1.1", Err(400)),
+            ("G@T / HTTP/1.1", Err(400)),
+            (" GET / HTTP/1.1", Err(400)),
+        ] {
+            let got = parse(&format!("{line}\r\nHost: a\r\n\r\n"));
+            let got = got.as_ref().map(|h| h.block.text(h.target)).map_err(|r| r.status);
+            assert_eq!(got, expected, "{line}");
+        }
+        assert_eq!(
+            parse(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(64))).map_err(|r| r.status).err(),
+            Some(414)
+        );
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, ok) in [
+            ("a.example", true),
+            ("a:80", true),
+            ("[::1]:80", true),
+            ("[::1]", true),
+            ("a:", true),
+            ("1.2.3.4", true),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("u@a", false),
+            ("a:b", false),
+            ("[::1", false),
+            ("a,b", true),
+            ("a:123456", false),
+        ] {
+            assert_eq!(parse(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_ok(), ok, "{host}");
+        }
+        assert_eq!(parse("GET / HTTP/1.1\r\n\r\n").err(), Some(Reject::bad("missing Host")));
+        assert!(parse("GET / HTTP/1.0\r\n\r\n").is_ok());
+        assert_eq!(parse("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid").authority(), "b");
+    }
+
+    #[test]
+    fn connection_options() {
+        assert!(!with("Connection: close\r\n").expect("valid").keep_alive);
+        assert!(!parse("GET / HTTP/1.0\r\n\r\n").expect("valid").keep_alive);
+        assert!(parse("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").expect("valid").keep_alive);
+        assert!(with("Expect: 100-continue\r\n").expect("valid").expects_continue);
+        let upgrade = with("Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n").expect("valid");
+        assert_eq!(upgrade.upgrade.map(|s| upgrade.block.text(s).to_owned()).as_deref(), Some("websocket"));
+        assert!(with("Connection: upgrade\r\nUpgrade: h2c\r\n").expect("valid").upgrade.is_none());
+        assert!(with("Upgrade: websocket\r\n").expect("valid").upgrade.is_none());
+    }
+
+    #[test]
+    fn too_many_fields() {
+        assert_eq!(with(&"A: b\r\n".repeat(8)).map_err(|r| r.status).err(), Some(431));
+    }
+
+    #[test]
+    fn responses() {
+        let parse = |text: &str, method| {
+            let mut head = ResponseHead::default();
+            response(text.as_bytes(), &LIMITS, method, &mut head).map(|()| (head.status, head.body, head.keep_alive))
+        };
+        use BodyLength::{Known, None, Streamed, UntilClose};
+        for (text, method, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Method::Get, Ok((200, Known(3), true))),
+            ("HTTP/1.1 200\r\nContent-Length: 3\r\n\r\n", Method::Head, Ok((200, None, true))),
+            ("HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n", Method::Get, Ok((200, Streamed, true))),
+            ("HTTP/1.1 200 OK\r\n\r\n", Method::Get, Ok((200, UntilClose, false))),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", Method::Get, Ok((200, Known(3), false))),
+            ("HTTP/1.1 204 No\r\n\r\n", Method::Get, Ok((204, None, true))),
+            ("HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", Method::Get, Ok((304, None, true))),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+                Method::Get,
+                Ok((200, Known(3), false)),
+            ),
+        ] {
+            assert_eq!(parse(text, method), expected, "{text:?}");
+        }
+        for text in [
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 200 O\x01K\r\n\r\n",
+        ] {
+            assert!(parse(text, Method::Get).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Timeouts for a great many connections at next to no cost each.
+//!
+//! To arm a timer is to store a number. A sweep, 20 times a second, wakes the tasks whose number
+//! has passed; it does not look at all while even the earliest number is ahead. A timeout is
+//! therefore up to one tick late.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+
+/// How often [`Deadlines::sweep`] is called.
+pub const TICK: Duration = Duration::from_millis(50);
+
+const NEVER: u64 = u64::MAX;
+
+/// All timers of one worker.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    /// Milliseconds since the worker started, as of the last sweep.
+    now: Cell<u64>,
+    /// No timer is due before this.
+    earliest: Cell<u64>,
+    timers: RefCell<Slab<Rc<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One connection's timer; off until it is set.
+#[derive(Debug)]
+pub struct Timer {
+    owner: Rc<Deadlines>,
+    key: usize,
+    entry: Rc<Entry>,
+}
+
+/// The time for something ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl Deadlines {
+    pub fn timer(self: &Rc<Self>) -> Timer {
+        let entry = Rc::new(Entry { due: Cell::new(NEVER), waker: RefCell::new(None) });
+        let key = self.timers.borrow_mut().insert(entry.clone());
+        Timer { owner: self.clone(), key, entry }
+    }
+
+    /// Milliseconds since the worker started, a tick old at most.
+    pub fn now_ms(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// Moves the clock and wakes whoever is due.
+    pub fn sweep(&self, now_ms: u64) {
+        self.now.set(now_ms);
+        if now_ms < self.earliest.get() {
+            return;
+        }
+        let mut earliest = NEVER;
+        for (_, entry) in self.timers.borrow().iter() {
+            if entry.due.get() <= now_ms {
+                entry.wake();
+            } else {
+                earliest = earliest.min(entry.due.get());
+            }
+        }
+        self.earliest.set(earliest);
+    }
+
+    /// Wakes every task that waits under a timer, so that it looks at what has changed.
+    pub fn wake_all(&self) {
+        for (_, entry) in self.timers.borrow().iter() {
+            entry.wake();
+        }
+    }
+}
+
+impl Entry {
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Timer {
+    pub fn set(&self, after: Duration) {
+        let after = u64::try_from(after.as_millis()).unwrap_or(NEVER);
+        let due = self.owner.now.get().saturating_add(after);
+        self.entry.due.set(due);
+        if due < self.owner.earliest.get() {
+            self.owner.earliest.set(due);
+        }
+    }
+
+    /// Remembers the task, and tells whether the time has run out.
+    pub fn poll_expired(&self, cx: &Context<'_>) -> bool {
+        if self.entry.due.get() <= self.owner.now.get() {
+            return true;
+        }
+        let mut waker = self.entry.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        false
+    }
+
+    /// Waits for `future` as long as the timer allows.
+    pub async fn limit<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| self.poll_limit(cx, future.as_mut())).await
+    }
+
+    /// [`Self::set`], then [`Self::limit`].
+    pub async fn within<F: Future>(&self, after: Duration, future: F) -> Result<F::Output, TimedOut> {
+        self.set(after);
+        self.limit(future).await
+    }
+
+    fn poll_limit<F: Future>(&self, cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<Result<F::Output, TimedOut>> {
+        if let Poll::Ready(output) = future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if self.poll_expired(cx) { Poll::Ready(Err(TimedOut)) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.owner.timers.borrow_mut().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_timer_fires_once_its_time_has_passed_and_can_be_moved() {
+        let deadlines = Rc::new(Deadlines::default());
+        let timer = deadlines.timer();
+        timer.set(Duration::from_millis(100));
+        let mut wait = pin!(timer.limit(pending::<()>()));
+        deadlines.sweep(99);
+        assert_eq!(poll(wait.as_mut()), Poll::Pending);
+        timer.set(Duration::from_millis(50));
+        deadlines.sweep(120);
+        assert_eq!(poll(wait.as_mut()), Poll::Pending);
+        deadlines.sweep(149);
+        assert_eq!(poll(wait.as_mut()), Poll::Ready(Err(TimedOut)));
+    }
+
+    #[test]
+    fn what_is_ready_wins_over_a_time_that_ran_out() {
+        let deadlines = Rc::new(Deadlines::default());
+        let timer = deadlines.timer();
+        timer.set(Duration::ZERO);
+        deadlines.sweep(1);
+        assert_eq!(poll(pin!(timer.limit(async { 7 }))), Poll::Ready(Ok(7)));
+    }
+
+    #[test]
+    fn timers_leave_with_their_owner() {
+        let deadlines = Rc::new(Deadlines::default());
+        drop(deadlines.timer());
+        assert!(deadlines.timers.borrow().is_empty());
+    }
+}

@@ -1,0 +1,198 @@
+//! A byte stream to a client or a backend, in clear text or under TLS.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Both directions can be used at once by one task; no method blocks or waits.
+#[derive(Debug)]
+pub enum Transport {
+    Plain(TcpStream),
+    Tls(Box<RefCell<Tls>>),
+}
+
+#[derive(Debug)]
+pub enum Tls {
+    Server(tokio_rustls::server::TlsStream<TcpStream>),
+    Client(tokio_rustls::client::TlsStream<TcpStream>),
+}
+
+impl Transport {
+    pub fn server_tls(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+        Transport::Tls(Box::new(RefCell::new(Tls::Server(stream))))
+    }
+
+    pub fn client_tls(stream: tokio_rustls::client::TlsStream<TcpStream>) -> Self {
+        Transport::Tls(Box::new(RefCell::new(Tls::Client(stream))))
+    }
+
+    /// `Ok(0)` is the end of the stream.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(tcp) => loop {
+                match tcp.try_read(into) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(tcp.poll_read_ready(cx))?,
+                    result => return Poll::Ready(result),
+                }
+            },
+            Transport::Tls(tls) => {
+                let mut buf = ReadBuf::new(into);
+                ready!(tls.borrow_mut().as_read().poll_read(cx, &mut buf)).or_else(end_without_notify)?;
+                Poll::Ready(Ok(buf.filled().len()))
+            }
+        }
+    }
+
+    /// Ready when a read of the socket may find something; costs no system call.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Transport::Plain(tcp) => tcp.poll_read_ready(cx).map(drop),
+            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).map(drop),
+        }
+    }
+
+    /// Something happened to an idle connection: its peer closed it, or spoke out of turn.
+    pub fn has_news(&self) -> bool {
+        self.poll_readable(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    pub fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(tcp) => loop {
+                match write_plain(tcp, parts) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(tcp.poll_write_ready(cx))?,
+                    result => return Poll::Ready(result),
+                }
+            },
+            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// TLS keeps encrypted bytes back until the socket takes them.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_flush(cx),
+        }
+    }
+
+    /// Ends the sending direction: close_notify where there is TLS, then FIN.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(tcp) => Poll::Ready(socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Write)),
+            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_shutdown(cx),
+        }
+    }
+
+    pub async fn shutdown(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_shutdown(cx)).await
+    }
+
+    /// Writes all of it.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = std::future::poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
+        }
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+}
+
+/// One piece needs no vector: `send` is cheaper than `writev`.
+fn write_plain(tcp: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    match parts {
+        [only] => tcp.try_write(only),
+        _ => tcp.try_write_vectored(parts),
+    }
+}
+
+/// Many peers close TCP without a close_notify. HTTP frames its messages, so a body cut short is
+/// noticed all the same (RFC 9112 section 9.8).
+fn end_without_notify(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
+}
+
+impl Tls {
+    fn as_read(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        match self {
+            Tls::Server(stream) => Pin::new(stream),
+            Tls::Client(stream) => Pin::new(stream),
+        }
+    }
+
+    fn as_write(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            Tls::Server(stream) => Pin::new(stream),
+            Tls::Client(stream) => Pin::new(stream),
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Tls::Server(stream) => stream.get_ref().0,
+            Tls::Client(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// A transport with bytes in front that were read from it already, for code that wants a stream.
+#[derive(Debug)]
+pub struct Stream {
+    transport: Transport,
+    first: Vec<u8>,
+}
+
+impl Stream {
+    pub fn new(transport: Transport, first: Vec<u8>) -> Self {
+        Self { transport, first }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.first.is_empty() {
+            let length = this.first.len().min(buf.remaining());
+            buf.put_slice(&this.first[..length]);
+            this.first.drain(..length);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Tls(tls) => tls.get_mut().as_read().poll_read(cx, buf).map(|r| r.or_else(end_without_notify)),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.transport.poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.transport.poll_write(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(cx)
+    }
+}

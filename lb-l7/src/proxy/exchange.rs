@@ -1,0 +1,323 @@
+//! One request on one connection to a backend: the request up, the response down, both at once
+//! where the request has a body.
+
+use std::future::{Future, poll_fn, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use super::answer::Answer;
+use super::slot::Slot;
+use super::trail::Trail;
+use super::{After, Client, Responder, Scene};
+use crate::access_log::{Fault, Side};
+use crate::body::{Patience, PumpError, Sink, SinkError, Source, SourceError, pump};
+use crate::head::{RequestHead, ResponseHead, Version};
+use crate::upstream::error::UpstreamErrorKind;
+use crate::upstream::{Link, Receiver, UpstreamError};
+use crate::worker::PoolView;
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client has the whole response.
+    Complete { after: After, link_is_clean: bool },
+    /// Both sides speak another protocol from here on.
+    Switched,
+    /// The response had begun and cannot be completed, or the client is gone.
+    Broken,
+    /// The client failed before a response had begun.
+    Client(Answer),
+    /// The backend failed before a response had begun.
+    Failed(UpstreamError),
+}
+
+/// The surroundings of one exchange.
+pub struct Stage<'a> {
+    pub scene: &'a Scene<'a>,
+    pub pool: &'a PoolView,
+    pub slot: &'a Slot,
+}
+
+impl Stage<'_> {
+    pub async fn exchange<C: Client>(
+        &self,
+        client: &mut C,
+        link: &mut Link,
+        response: &mut ResponseHead,
+        trail: &mut Trail,
+    ) -> Ended {
+        let (head, mut source, mut responder) = client.split();
+        if let Err(error) = self.begin(link, head).await {
+            return Ended::Failed(error);
+        }
+        let (mut requester, mut receiver) = link.split();
+        let timeout = self.pool.plan.pool.config.timeouts.response;
+        let mut download = Download { stage: self, head, receiver: &mut receiver, responder: &mut responder };
+        let ended = if source.is_done() {
+            let Ok(sent) = self.scene.timer.within(timeout, requester.flush()).await else {
+                return Ended::Failed(UpstreamError::sent(UpstreamErrorKind::ResponseTimeout));
+            };
+            // Where sending failed, the backend may have answered before it closed.
+            let upload = pin!(ready(sent.map(|()| 0).map_err(PumpError::Sink)));
+            download.run(&mut Upload::new(upload), response, trail).await
+        } else {
+            let config = &self.scene.frontend.frontend.config;
+            let patience = Patience { source: config.timeouts.request, sink: timeout };
+            let limit = config.limits.body_bytes.unwrap_or(u64::MAX);
+            let timer = self.scene.worker.deadlines.timer();
+            let upload = pin!(pump(&mut source, &mut requester, &timer, patience, limit));
+            download.run(&mut Upload::new(upload), response, trail).await
+        };
+        trail.bytes_out += responder.sent();
+        self.backend_counters().bytes_sent.add(requester.sent());
+        ended
+    }
+
+    async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), UpstreamError> {
+        // Only HTTP/1.0 may name no host.
+        let address =
+            if head.authority.is_empty() { self.slot.backend().config.address.to_string() } else { String::new() };
+        let authority = if head.authority.is_empty() { address.as_bytes() } else { head.authority().as_bytes() };
+        let timeout = self.pool.plan.pool.config.timeouts.response;
+        let begun = self.scene.timer.within(timeout, link.begin(head, self.scene.origin(), authority)).await;
+        begun.unwrap_or_else(|_| Err(UpstreamError::unsent(UpstreamErrorKind::ResponseTimeout)))
+    }
+
+    fn backend_counters(&self) -> &lb_core::pool::BackendCounters {
+        self.slot.backend().live.counters.shard(self.scene.worker.index)
+    }
+}
+
+/// The request's body on its way, driven beside the response.
+struct Upload<'p, F> {
+    future: Pin<&'p mut F>,
+    state: UploadState,
+}
+
+#[derive(Debug)]
+enum UploadState {
+    Running,
+    Done(u64),
+    /// The backend takes no more of it; it may still answer.
+    Refused,
+    /// The client failed.
+    Failed(PumpError),
+}
+
+impl<'p, F: Future<Output = Result<u64, PumpError>>> Upload<'p, F> {
+    fn new(future: Pin<&'p mut F>) -> Self {
+        Self { future, state: UploadState::Running }
+    }
+
+    /// Moves on; `true` when it has just come to its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let UploadState::Running = self.state else { return false };
+        let Poll::Ready(result) = self.future.as_mut().poll(cx) else { return false };
+        self.state = match result {
+            Ok(bytes) => UploadState::Done(bytes),
+            Err(PumpError::Sink(_) | PumpError::SinkTimeout) => UploadState::Refused,
+            Err(error) => UploadState::Failed(error),
+        };
+        true
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state, UploadState::Running)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, UploadState::Done(_))
+    }
+
+    fn bytes(&self) -> u64 {
+        if let UploadState::Done(bytes) = self.state { bytes } else { 0 }
+    }
+}
+
+/// The response on its way.
+struct Download<'a, 'l, R> {
+    stage: &'a Stage<'a>,
+    head: &'a RequestHead,
+    receiver: &'a mut Receiver<'l>,
+    responder: &'a mut R,
+}
+
+impl<R: Responder> Download<'_, '_, R> {
+    async fn run(
+        &mut self,
+        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        response: &mut ResponseHead,
+        trail: &mut Trail,
+    ) -> Ended {
+        if let Err(ended) = self.await_head(upload, response).await {
+            return self.not_begun(ended, trail);
+        }
+        trail.status = response.status;
+        if trail.logged {
+            trail.first_byte = Some(trail.elapsed());
+        }
+        self.count_response(response);
+        let persist = self.head.keep_alive && upload.is_done() && !self.stage.scene.worker.is_draining();
+        let begun = self.responder.begin(response, persist);
+        let ended = match begun {
+            Ok(_) if response.status == 101 => self.switch().await,
+            Ok(persist) => self.body(upload, response, persist, trail).await,
+            Err(_) => gone(trail),
+        };
+        trail.bytes_in += upload.bytes();
+        ended
+    }
+
+    /// Waits for the final head, passing interim ones on, while the request's body goes up.
+    async fn await_head(
+        &mut self,
+        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        response: &mut ResponseHead,
+    ) -> Result<(), NotBegun> {
+        let timer = self.stage.scene.timer;
+        let timeout = self.stage.pool.plan.pool.config.timeouts.response;
+        let mut head = pin!(final_head(self.receiver, self.responder, self.head.version, response));
+        poll_fn(|cx| {
+            // The backend's time begins when it has the whole request.
+            if upload.poll(cx) {
+                timer.set(timeout);
+            }
+            if let UploadState::Failed(error) = &upload.state {
+                return Poll::Ready(Err(NotBegun::of_client(error)));
+            }
+            if let Poll::Ready(result) = head.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if !upload.is_running() && timer.poll_expired(cx) {
+                let error = UpstreamError::sent(UpstreamErrorKind::ResponseTimeout);
+                return Poll::Ready(Err(NotBegun::Backend(error)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn not_begun(&self, why: NotBegun, trail: &mut Trail) -> Ended {
+        match why {
+            NotBegun::Backend(error) => {
+                self.stage.backend_counters().response_failures.inc();
+                Ended::Failed(error)
+            }
+            NotBegun::Client(answer) => Ended::Client(answer),
+            NotBegun::Gone => gone(trail),
+        }
+    }
+
+    async fn switch(&mut self) -> Ended {
+        match self.responder.flush().await {
+            Ok(()) => Ended::Switched,
+            Err(_) => Ended::Broken,
+        }
+    }
+
+    async fn body(
+        &mut self,
+        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        response: &ResponseHead,
+        persist: bool,
+        trail: &mut Trail,
+    ) -> Ended {
+        let scene = self.stage.scene;
+        let patience = Patience {
+            source: self.stage.pool.plan.pool.config.timeouts.response,
+            sink: scene.frontend.frontend.config.timeouts.idle,
+        };
+        let result = {
+            let mut download = pin!(pump(self.receiver, self.responder, scene.timer, patience, u64::MAX));
+            poll_fn(|cx| {
+                upload.poll(cx);
+                if let UploadState::Failed(error) = &upload.state {
+                    // Nothing more can be told to the client.
+                    tracing::debug!(%error, "request body");
+                    return Poll::Ready(Err(None));
+                }
+                download.as_mut().poll(cx).map_err(Some)
+            })
+            .await
+        };
+        match result {
+            Ok(bytes) => {
+                let counters = self.stage.backend_counters();
+                counters.bytes_received.add(bytes + response.block.raw().len() as u64);
+                let after = if persist { After::Persist } else { After::Close };
+                Ended::Complete { after, link_is_clean: upload.is_done() }
+            }
+            Err(error) => self.broken(error, trail),
+        }
+    }
+
+    /// Says which side broke a response that had begun.
+    fn broken(&self, error: Option<PumpError>, trail: &mut Trail) -> Ended {
+        let backend = |reason| Fault { side: Side::Backend, reason };
+        let fault = match error {
+            Some(PumpError::Source(SourceError::Reset(_))) => backend("reset"),
+            Some(PumpError::Source(SourceError::Reject(_))) => backend("protocol_error"),
+            Some(PumpError::Source(_)) => backend("truncated"),
+            Some(PumpError::SourceTimeout) => backend("response_timeout"),
+            Some(PumpError::SinkTimeout) => Fault { side: Side::Client, reason: "client_stalled" },
+            Some(PumpError::Sink(_)) | None => Fault { side: Side::Client, reason: "client_closed" },
+        };
+        if fault.side == Side::Backend {
+            self.stage.backend_counters().response_failures.inc();
+        }
+        trail.fault = Some(fault);
+        Ended::Broken
+    }
+
+    fn count_response(&self, response: &ResponseHead) {
+        let class = usize::from(response.status / 100).saturating_sub(1);
+        if let Some(counter) = self.stage.backend_counters().responses.get(class) {
+            counter.inc();
+        }
+    }
+}
+
+fn gone(trail: &mut Trail) -> Ended {
+    trail.client_gone();
+    Ended::Broken
+}
+
+/// Why no response began.
+enum NotBegun {
+    Backend(UpstreamError),
+    Client(Answer),
+    Gone,
+}
+
+impl NotBegun {
+    fn of_client(error: &PumpError) -> Self {
+        match error {
+            PumpError::Source(SourceError::Reject(reject)) => NotBegun::Client(Answer::rejected(*reject)),
+            PumpError::Source(SourceError::TooLarge) => {
+                NotBegun::Client(Answer::client(413, "request body too large", "body_too_large").closing())
+            }
+            PumpError::SourceTimeout => {
+                NotBegun::Client(Answer::client(408, "the request body came too slowly", "request_timeout").closing())
+            }
+            _ => NotBegun::Gone,
+        }
+    }
+}
+
+/// Receives heads up to the final one; interim ones go to clients that know of them (RFC 9110 section 15.2).
+async fn final_head(
+    receiver: &mut Receiver<'_>,
+    responder: &mut impl Responder,
+    client: Version,
+    response: &mut ResponseHead,
+) -> Result<(), NotBegun> {
+    loop {
+        receiver.head(response).await.map_err(NotBegun::Backend)?;
+        if !response.is_interim() {
+            return Ok(());
+        }
+        if client > Version::Http10 {
+            responder.interim(response).await.map_err(|SinkError(_)| NotBegun::Gone)?;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A request on its way to a pool: a backend is chosen, and another one if that fails.
+
+use smallvec::SmallVec;
+
+use super::answer::Answer;
+use super::exchange::{Ended, Stage};
+use super::slot::{Slot, acquire};
+use super::trail::Trail;
+use super::{After, Client, Scene, respond, tunnel};
+use crate::access_log::{Fault, Side};
+use crate::body::Source;
+use crate::head::ResponseHead;
+use crate::upstream::error::UpstreamErrorKind;
+use crate::upstream::{Link, Processed, Reused, UpstreamError};
+use crate::worker::PoolView;
+
+/// Places in the pool that this request has failed at.
+type Tried = SmallVec<[usize; 4]>;
+
+pub async fn forward<C: Client>(
+    scene: &Scene<'_>,
+    client: &mut C,
+    pool: usize,
+    response: &mut ResponseHead,
+    trail: &mut Trail,
+) -> After {
+    let pool = scene.view.pool(pool);
+    trail.pool = Some(pool.plan.pool.config.name.clone());
+    pool.plan.pool.live.counters.shard(scene.worker.index).requests.inc();
+    pool.earn_retry();
+    let mut retries = Retries::default();
+    loop {
+        let failure = match attempt(scene, client, pool, &retries.tried, response, trail).await {
+            Attempt::Over(after) => return after,
+            Attempt::Answer(answer) => return respond(scene, client, response, trail, answer).await,
+            Attempt::Failed(failure) => failure,
+        };
+        tracing::debug!(backend = trail.backend.as_ref().map(|b| b.id()), error = %failure.error, "attempt failed");
+        if !retries.allow(scene, client, pool, &failure) {
+            return respond(scene, client, response, trail, failure.answer()).await;
+        }
+        trail.retries += 1;
+    }
+}
+
+enum Attempt {
+    Over(After),
+    /// Nothing was sent to the client yet, and no other backend would help.
+    Answer(Answer),
+    Failed(Failure),
+}
+
+/// A backend failed before its response began.
+struct Failure {
+    error: UpstreamError,
+    index: usize,
+    reused: Reused,
+}
+
+impl Failure {
+    fn answer(&self) -> Answer {
+        let text = match self.error.kind {
+            UpstreamErrorKind::Connect(_) | UpstreamErrorKind::Tls(_) | UpstreamErrorKind::Alpn => {
+                "the backend could not be reached"
+            }
+            UpstreamErrorKind::ConnectTimeout => "the backend could not be reached in time",
+            UpstreamErrorKind::WentAway => "the backend went down",
+            UpstreamErrorKind::Closed | UpstreamErrorKind::Io(_) | UpstreamErrorKind::Reset(_) => {
+                "the backend closed the connection"
+            }
+            UpstreamErrorKind::Protocol(_) => "the backend sent an invalid response",
+            UpstreamErrorKind::ResponseTimeout => "the backend did not answer in time",
+        };
+        if self.error.is_ours() {
+            return Answer::lb(503, "out of descriptors or ports", "exhausted");
+        }
+        Answer {
+            fault: Fault { side: Side::Backend, reason: self.error.reason() },
+            ..Answer::backend(self.error.status(), text, "")
+        }
+    }
+}
+
+#[derive(Default)]
+struct Retries {
+    tried: Tried,
+    made: u32,
+    stale: bool,
+}
+
+impl Retries {
+    /// May the request be sent again (RFC 9110 section 9.2.2), and is there a retry left for it?
+    fn allow(&mut self, scene: &Scene<'_>, client: &mut impl Client, pool: &PoolView, failure: &Failure) -> bool {
+        if !is_repeatable(client, &failure.error) {
+            return false;
+        }
+        let lost = matches!(failure.error.kind, UpstreamErrorKind::Closed | UpstreamErrorKind::Io(_));
+        if failure.reused == Reused::Yes && lost && !self.stale {
+            // The backend closed an idle connection just as we took it: nobody's failure.
+            self.stale = true;
+            return true;
+        }
+        self.tried.push(failure.index);
+        self.made += 1;
+        let counters = pool.plan.pool.live.counters.shard(scene.worker.index);
+        if self.made > pool.plan.pool.config.retry.attempts {
+            return false;
+        }
+        if !pool.spend_retry() {
+            counters.retries_refused.inc();
+            return false;
+        }
+        counters.retries.inc();
+        true
+    }
+}
+
+fn is_repeatable(client: &mut impl Client, error: &UpstreamError) -> bool {
+    let (head, source, _) = client.split();
+    if !source.is_untouched() {
+        return false;
+    }
+    use UpstreamErrorKind::{Closed, Io, Reset};
+    match error.processed {
+        Processed::No => true,
+        Processed::Maybe => head.is_idempotent() && matches!(error.kind, Closed | Io(_) | Reset(_)),
+    }
+}
+
+async fn attempt<C: Client>(
+    scene: &Scene<'_>,
+    client: &mut C,
+    pool: &PoolView,
+    tried: &[usize],
+    response: &mut ResponseHead,
+    trail: &mut Trail,
+) -> Attempt {
+    let slot = match acquire(scene, pool, tried, trail).await {
+        Ok(slot) => slot,
+        Err(answer) => return Attempt::Answer(answer),
+    };
+    trail.backend = Some(slot.backend().clone());
+    let (mut link, reused) = match connect(scene, pool, &slot, trail).await {
+        Ok(link) => link,
+        Err(error) => return Attempt::Failed(Failure { error, index: slot.index, reused: Reused::No }),
+    };
+    let stage = Stage { scene, pool, slot: &slot };
+    match stage.exchange(client, &mut link, response, trail).await {
+        Ended::Complete { after, link_is_clean } => {
+            if link_is_clean {
+                keep(scene, pool, &slot, link, response);
+            }
+            Attempt::Over(after)
+        }
+        Ended::Switched => {
+            tunnel::run(scene, client, &mut link, trail).await;
+            Attempt::Over(After::Abort)
+        }
+        Ended::Broken => Attempt::Over(After::Abort),
+        Ended::Client(answer) => Attempt::Answer(answer),
+        Ended::Failed(error) => Attempt::Failed(Failure { error, index: slot.index, reused }),
+    }
+}
+
+async fn connect(
+    scene: &Scene<'_>,
+    pool: &PoolView,
+    slot: &Slot,
+    trail: &mut Trail,
+) -> Result<(Link, Reused), UpstreamError> {
+    let before = trail.logged.then(|| trail.elapsed());
+    let linked = slot.upstream.link(scene.worker, &pool.plan, scene.timer).await;
+    if let (Some(before), Ok((_, Reused::No))) = (before, &linked) {
+        trail.connect = Some(trail.elapsed().saturating_sub(before));
+    }
+    linked
+}
+
+fn keep(scene: &Scene<'_>, pool: &PoolView, slot: &Slot, link: Link, response: &ResponseHead) {
+    if let Link::H1(mut link) = link
+        && link.is_reusable(response)
+    {
+        slot.upstream.keep(link, scene.worker.deadlines.now_ms(), pool.plan.pool.config.max_idle);
+    }
+}

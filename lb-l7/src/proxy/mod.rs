@@ -1,0 +1,225 @@
+//! One request, from its head to the end of its response.
+//!
+//! ```text
+//! client::{http1, http2} -> serve: sanity, route
+//!                             |-> respond: redirects, fixed answers, errors
+//!                             '-> forward: pool, backend, connection, retries
+//!                                   '-> exchange: request up, response down
+//! ```
+
+pub mod answer;
+mod exchange;
+mod forward;
+pub mod headers;
+mod slot;
+pub mod trail;
+mod tunnel;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use self::answer::Answer;
+use self::headers::Origin;
+use self::trail::Trail;
+use crate::body::{Data, Sink, SinkError, Source};
+use crate::h1::parse;
+use crate::head::{BodyLength, Method, Name, RequestHead, ResponseHead};
+use crate::io::deadline::Timer;
+use crate::io::message::Inbox;
+use crate::io::transport::Transport;
+use crate::plan::FrontendPlan;
+use crate::route::RouteAction;
+use crate::worker::{View, Worker};
+
+/// Who is connected, the same for all requests of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The IP address as text.
+    pub name: String,
+    /// What hash schedulers go by.
+    pub hash: u64,
+    pub tls: Option<&'static str>,
+}
+
+/// The surroundings of one request.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    pub worker: &'a Rc<Worker>,
+    pub view: Rc<View>,
+    pub frontend: &'a Arc<FrontendPlan>,
+    pub peer: &'a Peer,
+    pub timer: &'a Timer,
+}
+
+/// One request's client, whichever version of HTTP it speaks.
+pub trait Client {
+    type Source<'a>: Source
+    where
+        Self: 'a;
+    type Responder<'a>: Responder
+    where
+        Self: 'a;
+
+    fn split(&mut self) -> (&RequestHead, Self::Source<'_>, Self::Responder<'_>);
+
+    /// The bare connection, for a switch of protocols; HTTP/2 has none.
+    fn raw(&mut self) -> Option<(&Transport, &mut Inbox)>;
+}
+
+/// The way back to the client.
+pub trait Responder: Sink {
+    /// Stages the head of the final response. `persist`: the connection may be used again after
+    /// it; the answer tells whether it really can.
+    fn begin(&mut self, head: &ResponseHead, persist: bool) -> Result<bool, SinkError>;
+
+    /// Sends a 1xx head.
+    async fn interim(&mut self, head: &ResponseHead) -> Result<(), SinkError>;
+
+    /// Bytes that have left.
+    fn sent(&self) -> u64;
+}
+
+/// What becomes of the client's connection (HTTP/2: stream).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The response is complete and the request was read to its end.
+    Persist,
+    /// The response is complete; close the connection.
+    Close,
+    /// The response could not be completed: the client must notice (RFC 9112 section 8).
+    Abort,
+}
+
+/// Heads that are used again from request to request.
+#[derive(Debug, Default)]
+pub struct Heads {
+    pub request: RequestHead,
+    pub response: ResponseHead,
+}
+
+impl Scene<'_> {
+    pub fn origin(&self) -> Origin<'_> {
+        let config = &self.frontend.frontend.config;
+        Origin {
+            client: &self.peer.name,
+            scheme: if self.peer.tls.is_some() { "https" } else { "http" },
+            trusted: config.trusted_proxies.iter().any(|net| net.contains(&self.peer.address.ip().to_canonical())),
+        }
+    }
+}
+
+/// Serves one request whose head is complete and well formed.
+pub async fn serve<C: Client>(
+    scene: &Scene<'_>,
+    client: &mut C,
+    response: &mut ResponseHead,
+    trail: &mut Trail,
+) -> After {
+    let (head, source, mut responder) = client.split();
+    let matched = match refuse(scene, head) {
+        Some(answer) => Err(answer),
+        None => scene.frontend.routes.find(head).ok_or(Answer::client(404, "no route for this request", "no_route")),
+    };
+    let matched = match matched {
+        Ok(matched) => matched,
+        Err(answer) => return send_answer(scene, head, &source, &mut responder, response, trail, answer).await,
+    };
+    trail.route = Some(matched.index);
+    match matched.action {
+        RouteAction::Pool(pool) => {
+            let pool = *pool;
+            drop((source, responder));
+            forward::forward(scene, client, pool, response, trail).await
+        }
+        RouteAction::Redirect(redirect) => {
+            answer::fixed(response, redirect.status, b"", 0);
+            let mut location = Vec::new();
+            let host = crate::route::bare_host(head.authority().as_bytes());
+            redirect.location(host, head.path().as_bytes(), head.query().as_bytes(), &mut location);
+            response.block.push_field(b"Location", &location);
+            send_fixed(scene, head, &source, &mut responder, response, b"", trail).await
+        }
+        RouteAction::Respond(respond) => {
+            answer::fixed(response, respond.status, respond.content_type.as_bytes(), respond.body.len());
+            send_fixed(scene, head, &source, &mut responder, response, respond.body.as_bytes(), trail).await
+        }
+    }
+}
+
+/// What is not forwarded, whatever the routes say.
+fn refuse(scene: &Scene<'_>, head: &RequestHead) -> Option<Answer> {
+    let limit = scene.frontend.frontend.config.limits.body_bytes;
+    if let (BodyLength::Known(length), Some(limit)) = (head.body, limit)
+        && length > limit
+    {
+        return Some(Answer::client(413, "request body too large", "body_too_large"));
+    }
+    // RFC 9110 section 7.6.2: the last hop that a request may take answers it.
+    let last_hop = || head.block.get(Name::MaxForwards).and_then(parse::decimal) == Some(0);
+    match head.method {
+        Method::Trace if last_hop() => Some(Answer::client(405, "TRACE is not offered", "method")),
+        Method::Options if last_hop() => Some(Answer::client(204, "", "max_forwards")),
+        _ => None,
+    }
+}
+
+/// Answers a client in lb's own name.
+pub async fn respond<C: Client>(
+    scene: &Scene<'_>,
+    client: &mut C,
+    response: &mut ResponseHead,
+    trail: &mut Trail,
+    answer: Answer,
+) -> After {
+    let (head, source, mut responder) = client.split();
+    send_answer(scene, head, &source, &mut responder, response, trail, answer).await
+}
+
+async fn send_answer(
+    scene: &Scene<'_>,
+    head: &RequestHead,
+    source: &impl Source,
+    responder: &mut impl Responder,
+    response: &mut ResponseHead,
+    trail: &mut Trail,
+    answer: Answer,
+) -> After {
+    trail.fault = Some(answer.fault);
+    let body = answer.render(response);
+    response.keep_alive = !answer.close;
+    send_fixed(scene, head, source, responder, response, body.as_bytes(), trail).await
+}
+
+async fn send_fixed(
+    scene: &Scene<'_>,
+    head: &RequestHead,
+    source: &impl Source,
+    responder: &mut impl Responder,
+    response: &ResponseHead,
+    body: &[u8],
+    trail: &mut Trail,
+) -> After {
+    trail.status = response.status;
+    let persist = persists(scene, head, source) && response.keep_alive;
+    let sending = async {
+        let persist = responder.begin(response, persist)?;
+        responder.data(Data::Slice(body), true).await.map(|()| persist)
+    };
+    let sent = scene.timer.within(scene.frontend.frontend.config.timeouts.idle, sending).await;
+    trail.bytes_out += responder.sent();
+    match sent {
+        Ok(Ok(true)) => After::Persist,
+        Ok(Ok(false)) => After::Close,
+        _ => {
+            trail.client_gone();
+            After::Abort
+        }
+    }
+}
+
+/// May the connection be used again, as far as the client and the worker are concerned?
+fn persists(scene: &Scene<'_>, head: &RequestHead, source: &impl Source) -> bool {
+    head.keep_alive && source.is_done() && !scene.worker.is_draining()
+}

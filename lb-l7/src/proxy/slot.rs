@@ -1,0 +1,122 @@
+//! A request's place at a backend: chosen, waited for where all are taken, given back at its end.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lb_core::pool::{Backend, Pool};
+use lb_core::scheduler::Choice;
+
+use super::Scene;
+use super::answer::Answer;
+use super::trail::Trail;
+use crate::upstream::Upstream;
+use crate::worker::PoolView;
+
+/// One request in flight at one backend.
+#[derive(Debug)]
+pub struct Slot {
+    pub index: usize,
+    pub upstream: Rc<Upstream>,
+    backend: Arc<Backend>,
+    pool: Arc<Pool>,
+    worker: usize,
+}
+
+impl Slot {
+    fn take(scene: &Scene<'_>, pool: &PoolView, index: usize, backend: &Arc<Backend>) -> Self {
+        let counters = backend.live.counters.shard(scene.worker.index);
+        counters.requests_active.add(1);
+        counters.requests_total.inc();
+        Self {
+            index,
+            upstream: pool.upstream(&scene.worker.upstreams, index, backend),
+            backend: backend.clone(),
+            pool: pool.plan.pool.clone(),
+            worker: scene.worker.index,
+        }
+    }
+
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.backend.live.counters.shard(self.worker).requests_active.add(-1);
+        self.backend.release_slot();
+        if self.pool.live.queued.load(Ordering::Relaxed) > 0 {
+            self.pool.live.slot_freed.notify_one();
+        }
+    }
+}
+
+/// Chooses a backend that this request has not failed at, waiting for a slot if it must.
+pub async fn acquire(scene: &Scene<'_>, pool: &PoolView, tried: &[usize], trail: &mut Trail) -> Result<Slot, Answer> {
+    let key = scene.worker.key(scene.peer.hash);
+    match pool.choose(key, tried) {
+        Choice::Backend { index, backend } => Ok(Slot::take(scene, pool, index, backend)),
+        Choice::NoneAvailable => Err(none_available(scene, pool)),
+        Choice::Full => {
+            let before = trail.elapsed();
+            let slot = wait(scene, pool, tried).await;
+            trail.queue = Some(trail.elapsed().saturating_sub(before) + trail.queue.unwrap_or_default());
+            slot
+        }
+    }
+}
+
+fn none_available(scene: &Scene<'_>, pool: &PoolView) -> Answer {
+    pool.plan.pool.live.counters.shard(scene.worker.index).no_backend.inc();
+    Answer::lb(503, "no backend is available", "no_backend")
+}
+
+async fn wait(scene: &Scene<'_>, pool: &PoolView, tried: &[usize]) -> Result<Slot, Answer> {
+    let config = &pool.plan.pool.config;
+    let counters = pool.plan.pool.live.counters.shard(scene.worker.index);
+    let queued = Queued::enter(&pool.plan.pool);
+    if queued.before >= config.max_queue {
+        counters.queue_overflows.inc();
+        return Err(Answer::lb(503, "every backend is busy and the queue is full", "queue_full"));
+    }
+    let slot = scene.timer.within(config.timeouts.queue, wait_for_slot(scene, pool, tried)).await;
+    slot.unwrap_or_else(|_| {
+        counters.queue_timeouts.inc();
+        Err(Answer::lb(503, "every backend is busy", "queue_timeout"))
+    })
+}
+
+async fn wait_for_slot(scene: &Scene<'_>, pool: &PoolView, tried: &[usize]) -> Result<Slot, Answer> {
+    let live = &pool.plan.pool.live;
+    loop {
+        let mut freed = pin!(live.slot_freed.notified());
+        // From here on no wake-up is missed.
+        freed.as_mut().enable();
+        match pool.choose(scene.worker.key(scene.peer.hash), tried) {
+            Choice::Backend { index, backend } => return Ok(Slot::take(scene, pool, index, backend)),
+            Choice::NoneAvailable => return Err(none_available(scene, pool)),
+            Choice::Full => freed.await,
+        }
+    }
+}
+
+/// Counts a waiting request, also when it gives up.
+struct Queued {
+    pool: Arc<Pool>,
+    before: usize,
+}
+
+impl Queued {
+    fn enter(pool: &Arc<Pool>) -> Self {
+        let before = pool.live.queued.fetch_add(1, Ordering::Relaxed);
+        Self { pool: pool.clone(), before }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.pool.live.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,49 @@
+//! Bytes both ways after a switch of protocols (RFC 9110 section 7.8), until both sides are done or silent.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use super::trail::Trail;
+use super::{Client, Scene};
+use crate::access_log::{Fault, Side};
+use crate::io::deadline::Timer;
+use crate::io::message::Inbox;
+use crate::io::transport::Transport;
+use crate::upstream::Link;
+
+pub async fn run<C: Client>(scene: &Scene<'_>, client: &mut C, link: &mut Link, trail: &mut Trail) {
+    // Only HTTP/1.1 on both sides can have got here.
+    let (Some((down, down_inbox)), Link::H1(link)) = (client.raw(), link) else { return };
+    let (up, up_inbox) = link.raw();
+    let idle = scene.frontend.frontend.config.timeouts.tunnel;
+    scene.timer.set(idle);
+    let timer = scene.timer;
+    let request = copy(down, down_inbox, up, timer, idle, &mut trail.bytes_in);
+    let response = copy(up, up_inbox, down, timer, idle, &mut trail.bytes_out);
+    let both = async { tokio::try_join!(request, response) };
+    if timer.limit(both).await.is_err() {
+        trail.fault = Some(Fault { side: Side::Lb, reason: "tunnel_timeout" });
+    }
+}
+
+/// One direction, up to its end, which is passed on.
+async fn copy(
+    from: &Transport,
+    inbox: &mut Inbox,
+    to: &Transport,
+    timer: &Timer,
+    idle: Duration,
+    moved: &mut u64,
+) -> io::Result<()> {
+    loop {
+        if inbox.is_empty() && poll_fn(|cx| inbox.poll_fill(from, cx, false)).await? == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(inbox.filled()).await?;
+        let length = inbox.filled().len();
+        inbox.consume(length);
+        *moved += length as u64;
+        timer.set(idle);
+    }
+}
