@@ -1,0 +1,56 @@
+//! The routes of the admin API.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use lb_l7::{ExplainRequest, Explanation};
+
+use super::messages::{BackendCommand, BackendStatus, Failure, ReloadReport, Status};
+use crate::supervisor::{Supervisor, Trigger};
+
+/// A whole configuration file must fit.
+const BODY_LIMIT: usize = 32 << 20;
+
+type Answer<T> = Result<Json<T>, Refusal>;
+type Lb = State<Arc<Supervisor>>;
+
+/// An answer that is not 200.
+struct Refusal(StatusCode, String);
+
+pub fn router(supervisor: Arc<Supervisor>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/reload", post(reload))
+        .route("/v1/backend", post(backend))
+        .route("/v1/explain", post(explain))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(supervisor)
+}
+
+async fn status(State(lb): Lb) -> Json<Status> {
+    Json(lb.status())
+}
+
+/// A refused reload is an answer like any other: the report says so.
+async fn reload(State(lb): Lb) -> Json<ReloadReport> {
+    Json(lb.reload(Trigger::Admin).await)
+}
+
+async fn backend(State(lb): Lb, Json(command): Json<BackendCommand>) -> Answer<BackendStatus> {
+    let done = lb.command_backend(&command.backend, command.state).await;
+    done.map(Json).map_err(|why| Refusal(StatusCode::NOT_FOUND, why))
+}
+
+async fn explain(State(lb): Lb, Json(request): Json<ExplainRequest>) -> Answer<Explanation> {
+    lb.explain(&request).map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(Failure { error: self.1 })).into_response()
+    }
+}

@@ -1,0 +1,49 @@
+//! The end: listeners close, what is in flight finishes, a second signal cuts it short.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::interval;
+use tracing::{info, warn};
+
+use super::service;
+use super::signals::Signals;
+use super::start::Supervisor;
+use crate::admin::messages::Phase;
+use crate::exit::Silent;
+
+/// Well below any watchdog's limit.
+const PING: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Takes at most `reload.drain_timeout`. A second SIGTERM or SIGINT ends it at once.
+    pub(super) async fn drain(self: &Arc<Self>, signals: &mut Signals) -> Result<()> {
+        self.enter(Phase::Draining);
+        let longest = self.snapshot().config.reload.drain_timeout;
+        service::stopping(longest);
+        info!(longest_s = longest.as_secs(), "draining");
+        // A reload that is under way ends first.
+        let Some(stack) = self.stack.lock().await.take() else { return Ok(()) };
+        let mut drained = std::pin::pin!(stack.tier.drain(longest));
+        let mut ping = interval(PING);
+        // The admin socket and the metrics (which say that it is not ready) stay to the end.
+        let _endpoints = stack.endpoints;
+        loop {
+            tokio::select! {
+                drained = &mut drained => {
+                    match drained.forced {
+                        0 => info!("drained"),
+                        forced => warn!(forced, "drained; connections that took too long were closed"),
+                    }
+                    return Ok(());
+                }
+                stop = signals.next_stop() => {
+                    warn!("ended at once by a second signal");
+                    return Err(Silent(stop.exit_code()).into());
+                }
+                _ = ping.tick() => service::alive(),
+            }
+        }
+    }
+}

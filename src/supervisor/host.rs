@@ -1,0 +1,41 @@
+//! What the process takes from its host, and what it gives up.
+
+use anyhow::{Context, Result};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
+use tracing::{debug, warn};
+
+/// The one that lb may need later: a reload may name a frontend on a port below 1024.
+const KEPT: Capability = Capability::CAP_NET_BIND_SERVICE;
+
+/// Every connection costs a descriptor, so take as many as may be had.
+pub fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok((soft, hard))
+    });
+    match raised {
+        Ok((from, to)) => debug!(from, to, "file descriptor limit"),
+        Err(error) => warn!(%error, "cannot raise the limit of file descriptors"),
+    }
+}
+
+/// Gives up all capabilities but [`KEPT`], and lets no child (a check's script) inherit even that.
+///
+/// Capabilities belong to a thread and pass to those that it starts, so this comes before the first
+/// one. Root keeps what it has: it was started so that it can read every certificate.
+pub fn drop_capabilities() -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    let had = caps::read(None, CapSet::Permitted).context("cannot read the capabilities of this process")?;
+    let kept: CapsHashSet = had.intersection(&CapsHashSet::from([KEPT])).copied().collect();
+    let set = |which, caps: &CapsHashSet| {
+        caps::set(None, which, caps).with_context(|| format!("cannot reduce the {which:?} capabilities"))
+    };
+    set(CapSet::Effective, &kept)?;
+    set(CapSet::Inheritable, &CapsHashSet::new())?;
+    set(CapSet::Permitted, &kept)?;
+    caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")
+}

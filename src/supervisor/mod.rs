@@ -1,0 +1,102 @@
+//! The life of a serving lb: start, serve, reload, drain.
+//!
+//! Everything here runs on a small runtime of its own, so that nothing it does can stall the
+//! workers, which have their own threads.
+
+mod clock;
+mod drain;
+mod endpoints;
+mod host;
+mod operator;
+mod own_metrics;
+mod reload;
+mod service;
+mod signals;
+mod start;
+mod status;
+mod watch;
+mod watchdog;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::cli;
+use crate::logging::Logging;
+pub use reload::Trigger;
+use signals::{Event, Signals};
+pub use start::Supervisor;
+use watchdog::Watchdog;
+
+/// Threads of the control side; the workers have their own.
+const CONTROL_THREADS: usize = 2;
+/// In place of never.
+const FAR_AWAY: Duration = Duration::from_secs(u32::MAX as u64);
+/// How long the last lines of the log may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a reload that is under way at the end may hold up the process.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// What the two verbs that serve decide.
+pub struct Options {
+    pub config: PathBuf,
+    /// Where the log goes.
+    pub log: Box<dyn Write + Send>,
+    /// Drain by itself after this long.
+    pub lasts: Option<Duration>,
+}
+
+pub fn run(args: &cli::Run) -> Result<()> {
+    let options = Options { config: args.config.clone(), log: Box::new(io::stderr()), lasts: None };
+    serve(options, |_| Ok(()))
+}
+
+/// Calls `started` once everything runs, and returns when everything is drained.
+pub fn serve(options: Options, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
+    host::drop_capabilities()?;
+    let loaded = start::load(&options.config)?;
+    let logging = Arc::new(Logging::start(&loaded.config.log, options.log)?);
+    host::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")?;
+    let result = runtime.block_on(async {
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        let supervisor = Supervisor::start(options.config, loaded, logging.clone()).await?;
+        started(&supervisor)?;
+        supervisor.until_stopped(&mut signals, options.lasts).await;
+        supervisor.drain(&mut signals).await
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+    logging.flush(LAST_WORDS);
+    result
+}
+
+impl Supervisor {
+    /// Reacts to signals and to changes of the file until something asks for the end.
+    async fn until_stopped(self: &Arc<Self>, signals: &mut Signals, lasts: Option<Duration>) {
+        let mut end = std::pin::pin!(sleep(lasts.unwrap_or(FAR_AWAY)));
+        let mut watchdog = Watchdog::default();
+        let mut looks = interval(service::watchdog_interval().unwrap_or(FAR_AWAY));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = signals.next() => match event {
+                    Event::Stop(_) => return,
+                    Event::Reload => self.spawn_reload(Trigger::Signal),
+                    Event::ReopenLogs => self.spawn_reopen_logs(),
+                },
+                () = self.file_changed() => self.spawn_reload(Trigger::Watch),
+                _ = looks.tick() => watchdog.look(self),
+                () = &mut end => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The order in which lb starts, and what the control tasks share from then on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use lb_core::config::{self, LoadError, Loaded};
+use lb_core::health::Checker;
+use lb_core::snapshot::Snapshot;
+use lb_l7::{Plan, Tier};
+use prometheus::Registry;
+use tokio::sync::{Mutex, Notify};
+use tracing::{info, warn};
+
+use super::clock::{now, wall_clock};
+use super::endpoints::{BoundEndpoints, Endpoints};
+use super::reload::Reloads;
+use super::watch::FileWatch;
+use super::{own_metrics, service};
+use crate::admin::messages::Phase;
+use crate::exit::{Failed, Silent};
+use crate::logging::Logging;
+
+/// A serving lb, as its control tasks see it.
+pub struct Supervisor {
+    /// The configuration file.
+    pub(super) path: PathBuf,
+    pub(super) started: Instant,
+    pub(super) plans: Arc<ArcSwap<Plan>>,
+    pub(super) logging: Arc<Logging>,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) registry: Registry,
+    /// Raised by the file watcher.
+    pub(super) changed: Arc<Notify>,
+    /// What a reload changes; whoever holds it is alone. `None`: draining.
+    pub(super) stack: Arc<Mutex<Option<Stack>>>,
+    phase: AtomicU8,
+}
+
+/// Everything that runs.
+pub(super) struct Stack {
+    pub tier: Tier,
+    pub checker: Checker,
+    pub endpoints: Endpoints,
+    pub watch: Option<FileWatch>,
+}
+
+/// Reads the file; what is wrong with it goes to standard error.
+pub(super) fn load(path: &Path) -> Result<Loaded> {
+    match config::load_file(path) {
+        Ok(loaded) => Ok(loaded),
+        Err(LoadError::Invalid(diagnostics)) => {
+            eprintln!("{diagnostics}");
+            Err(Silent(2).into())
+        }
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+impl Supervisor {
+    /// Nothing is reachable before everything that can fail has succeeded.
+    pub(super) async fn start(path: PathBuf, loaded: Loaded, logging: Arc<Logging>) -> Result<Arc<Self>> {
+        let config = Arc::new(loaded.config);
+        for warning in loaded.warnings.iter() {
+            warn!(line = warning.line, "{}", warning.message);
+        }
+        // First, since it tells whether another lb serves this very file: the listeners could not,
+        // as several processes may share a port.
+        let endpoints = BoundEndpoints::bind(&config).map_err(Failed::from)?;
+        let workers = config.workers.unwrap_or_else(cores);
+        let snapshot = Arc::new(Snapshot::build(config.clone(), loaded.sha256, workers, None));
+        let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())
+            .map_err(|e| Failed::from(anyhow::Error::from(e)))?;
+        let changed = Arc::new(Notify::new());
+        let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
+        let supervisor = Arc::new(Self::new(path, tier.plan_source(), logging, changed)?);
+        let endpoints = endpoints.serve(&supervisor);
+        let checker = Checker::start(snapshot.clone());
+        *supervisor.stack.lock().await = Some(Stack { tier, checker, endpoints, watch });
+        supervisor.enter(Phase::Serving);
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %supervisor.path.display(),
+            sha256 = %snapshot.config_sha256,
+            frontends = snapshot.frontends.len(),
+            pools = snapshot.pools.len(),
+            workers,
+            "serving"
+        );
+        service::ready(&snapshot);
+        Ok(supervisor)
+    }
+
+    fn new(path: PathBuf, plans: Arc<ArcSwap<Plan>>, logging: Arc<Logging>, changed: Arc<Notify>) -> Result<Self> {
+        let reloads = Arc::new(Reloads::none(wall_clock()));
+        let registry = own_metrics::registry(&plans, &logging, &reloads)?;
+        let phase = AtomicU8::new(Phase::Starting as u8);
+        Ok(Self { path, started: now(), plans, logging, reloads, registry, changed, stack: Arc::default(), phase })
+    }
+
+    /// Returns when the watched file changed.
+    pub(super) async fn file_changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What serves now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.plans.load().snapshot.clone()
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Draining,
+        }
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,151 @@
+//! Can this machine, and this user, serve a configuration?
+
+use std::fmt::{self, Display};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use lb_core::config::{Config, Pool, Probe};
+use lb_core::tls_client;
+use lb_l7::tls::ServerTls;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{AccessFlags, access};
+use serde::Serialize;
+
+/// Two descriptors for each connection in flight, and some for lb itself.
+const FEW_DESCRIPTORS: u64 = 10_000;
+
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    severity: Severity,
+    what: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Ok,
+    Warning,
+    Problem,
+}
+
+/// What was found out about one thing: fine, or why not.
+type Result = std::result::Result<String, (Severity, String)>;
+
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![finding("file descriptors", descriptors())];
+    let running = UnixStream::connect(&config.admin.socket).is_ok();
+    for frontend in &config.frontends {
+        findings.push(finding(format!("frontend {}", frontend.name), listen(frontend.listen, running)));
+        if let Some(tls) = &frontend.tls {
+            let loaded = ServerTls::load(tls, None).map(|_| format!("{} certificates", tls.certificates.len()));
+            findings.push(finding(format!("frontend {}", frontend.name), loaded.map_err(problem)));
+        }
+    }
+    for pool in &config.pools {
+        findings.extend(pool_findings(pool));
+    }
+    if let Some(metrics) = &config.metrics {
+        findings.push(finding("metrics", listen(metrics.listen, running)));
+    }
+    findings.push(finding("admin socket", writable(&config.admin.socket)));
+    if let Some(path) = config.log.access.as_ref().and_then(|a| a.path.as_ref()) {
+        findings.push(finding("access log", writable(path)));
+    }
+    findings
+}
+
+fn pool_findings(pool: &Pool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(tls) = &pool.tls {
+        let loaded = tls_client::client_config(tls, &[]).map(|_| "certificates".to_owned());
+        findings.push(finding(format!("pool {}", pool.name), loaded.map_err(problem)));
+    }
+    if let Some(Probe::Script(script)) = pool.check.as_ref().map(|c| &c.probe) {
+        findings.extend(script.command.first().map(|p| finding(format!("pool {}", pool.name), executable(p))));
+    }
+    findings
+}
+
+fn descriptors() -> Result {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(problem)?;
+    let room = format!("{hard} at most: room for about {} connections in flight", hard.saturating_sub(100) / 2);
+    if hard < FEW_DESCRIPTORS { Err((Severity::Warning, room)) } else { Ok(room) }
+}
+
+fn listen(address: SocketAddr, running: bool) -> Result {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(format!("can listen on {address}")),
+        Err(error) => match error.kind() {
+            ErrorKind::AddrInUse if running => Ok(format!("{address} is in use, and an lb is running here")),
+            ErrorKind::AddrInUse => Err(problem(format!("{address} is in use by another program"))),
+            ErrorKind::PermissionDenied => Err(problem(format!(
+                "{address}: a port below {} takes root or CAP_NET_BIND_SERVICE, which the systemd unit gives",
+                unprivileged_from()
+            ))),
+            ErrorKind::AddrNotAvailable => Err((
+                Severity::Warning,
+                format!("{} is not an address of this machine; lb listens anyway", address.ip()),
+            )),
+            _ => Err(problem(format!("{address}: {error}"))),
+        },
+    }
+}
+
+fn unprivileged_from() -> String {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.map_or_else(|_| "1024".to_owned(), |t| t.trim().to_owned())
+}
+
+/// The file, or where it is missing, the directory that it would be made in.
+fn writable(path: &Path) -> Result {
+    let first_there = path.ancestors().find(|p| p.exists()).filter(|p| !p.as_os_str().is_empty());
+    let place = first_there.unwrap_or(Path::new("."));
+    if place != path && !place.is_dir() {
+        return Err(problem(format!("{} cannot be written: {} is no directory", path.display(), place.display())));
+    }
+    match access(place, AccessFlags::W_OK) {
+        Ok(()) => Ok(format!("{} can be written", path.display())),
+        Err(error) => {
+            Err(problem(format!("{} cannot be written: {}: {}", path.display(), place.display(), error.desc())))
+        }
+    }
+}
+
+fn executable(program: &str) -> Result {
+    match access(program, AccessFlags::X_OK) {
+        Ok(()) => Ok(format!("{program} can be run")),
+        Err(error) => Err(problem(format!("{program} cannot be run: {}", error.desc()))),
+    }
+}
+
+fn problem(why: impl Display) -> (Severity, String) {
+    (Severity::Problem, why.to_string())
+}
+
+fn finding(what: impl Into<String>, result: Result) -> Finding {
+    let (severity, message) = match result {
+        Ok(message) => (Severity::Ok, message),
+        Err((severity, message)) => (severity, message),
+    };
+    Finding { severity, what: what.into(), message }
+}
+
+impl Finding {
+    pub fn is_problem(&self) -> bool {
+        self.severity == Severity::Problem
+    }
+}
+
+impl Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.severity {
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::Problem => "PROBLEM",
+        };
+        write!(out, "{mark:<8} {}: {}", self.what, self.message)
+    }
+}

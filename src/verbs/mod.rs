@@ -1,0 +1,11 @@
+//! One file per verb of the command line, except those that serve.
+
+pub mod backend;
+pub mod check;
+pub mod explain;
+pub mod reload;
+pub mod shell;
+pub mod status;
+mod table;
+
+pub use table::Table as Columns;

@@ -1,0 +1,211 @@
+//! `lb status`: what the running lb does, as a table for a person or JSON for a program.
+
+use std::fmt::{self, Display, Write};
+
+use anyhow::Result;
+
+use crate::admin::client::Client;
+use crate::admin::messages::{
+    BackendStatus, ConfigStatus, FrontendStatus, PoolStatus, Status, health_word, state_word,
+};
+use crate::cli;
+use crate::exit::print;
+use crate::verbs::table::Table;
+
+pub async fn status(args: &cli::Status) -> Result<()> {
+    let status: Status = Client::find(&args.server)?.get("/v1/status").await?;
+    match args.json {
+        true => print(format_args!("{}\n", serde_json::to_string_pretty(&status)?)),
+        false => print(status),
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uptime = ago(self.uptime_seconds);
+        writeln!(out, "lb {}, {} for {uptime}, pid {}", self.version, self.phase.as_str(), self.pid)?;
+        writeln!(out, "{}", self.config)?;
+        write!(out, "\n{}", frontends(&self.frontends))?;
+        for pool in &self.pools {
+            write!(out, "\n{pool}")?;
+        }
+        if self.pools.iter().flat_map(|p| &p.backends).any(|b| b.overridden) {
+            writeln!(out, "\n* set by `lb backend`, against the file")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for ConfigStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sha = self.sha256.get(..12).unwrap_or(&self.sha256);
+        write!(out, "config {}, generation {}, sha256 {sha}", self.path, self.generation)?;
+        let Some(last) = &self.last_reload else { return Ok(()) };
+        write!(out, "\nlast reload {} {} ago", last.result.as_str(), ago(last.seconds_ago))?;
+        if !last.errors.is_empty() {
+            write!(out, ":\n{}", last.errors.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for PoolStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "pool {}: {}, {} of {} available", self.name, self.scheduler, self.available, self.backends.len())?;
+        if self.queued > 0 {
+            write!(out, ", {} requests wait", self.queued)?;
+        }
+        writeln!(out)?;
+        write!(out, "{}", backends(&self.backends))
+    }
+}
+
+fn frontends(frontends: &[FrontendStatus]) -> Table {
+    let mut table =
+        Table::new(["FRONTEND", "LISTEN", "TLS", ">ACTIVE", ">CONNECTIONS", ">REFUSED", ">REQUESTS", ">5XX", ">BAD"]);
+    for f in frontends {
+        table.row([
+            f.name.clone(),
+            f.listen.to_string(),
+            if f.tls { "yes" } else { "no" }.to_owned(),
+            f.connections_active.to_string(),
+            f.connections_total.to_string(),
+            f.connections_refused.to_string(),
+            f.requests_total.to_string(),
+            f.errors_total.to_string(),
+            f.bad_requests_total.to_string(),
+        ]);
+    }
+    table
+}
+
+fn backends(backends: &[BackendStatus]) -> Table {
+    let mut table = Table::new([
+        "  BACKEND",
+        "ADDRESS",
+        "HEALTH",
+        "STATE",
+        ">WEIGHT",
+        ">ACTIVE",
+        ">REQUESTS",
+        ">FAILED",
+        "LAST CHECK",
+    ]);
+    for b in backends {
+        table.row([
+            format!("  {}{}", b.name, if b.backup { " (backup)" } else { "" }),
+            b.address.to_string(),
+            health_word(b.health).to_owned(),
+            format!("{}{}", state_word(b.state), if b.overridden { "*" } else { "" }),
+            b.weight.to_string(),
+            b.requests_active.to_string(),
+            b.requests_total.to_string(),
+            b.failures_total.to_string(),
+            last_check(b),
+        ]);
+    }
+    table
+}
+
+fn last_check(backend: &BackendStatus) -> String {
+    match &backend.last_check {
+        Some(check) => format!("{}, {:.1}s ago", check.text, check.ms_ago as f64 / 1e3),
+        None if backend.checked => "none yet".to_owned(),
+        None => "not checked".to_owned(),
+    }
+}
+
+/// `42s`, `12m`, `3h 5m`, `2d 4h`
+pub fn ago(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = match seconds {
+        0..60 => write!(text, "{seconds}s"),
+        60..3600 => write!(text, "{minutes}m"),
+        3600..86_400 => write!(text, "{hours}h {}m", minutes % 60),
+        _ => write!(text, "{days}d {}h", hours % 24),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::messages::{LastCheck, LastReload, Phase, ReloadResult};
+    use lb_core::config::AdminState;
+    use lb_core::pool::Health;
+
+    #[test]
+    fn the_table_says_what_is_wrong() {
+        let status = Status {
+            version: "0.1.0".to_owned(),
+            pid: 7,
+            phase: Phase::Serving,
+            uptime_seconds: 11_100,
+            config: ConfigStatus {
+                path: "/etc/lb/lb.yaml".to_owned(),
+                sha256: "0123456789abcdef0123".to_owned(),
+                generation: 3,
+                last_reload: Some(LastReload {
+                    result: ReloadResult::Refused,
+                    seconds_ago: 75,
+                    errors: "error: unknown pool `wep`\n".to_owned(),
+                }),
+            },
+            frontends: vec![frontend()],
+            pools: vec![PoolStatus {
+                name: "web".to_owned(),
+                scheduler: "round-robin".to_owned(),
+                available: 1,
+                queued: 4,
+                backends: vec![backend("a", Health::Up), backend("b", Health::Down)],
+            }],
+        };
+        insta::assert_snapshot!(status.to_string());
+    }
+
+    #[test]
+    fn ages_are_short() {
+        assert_eq!([59, 60, 3_599, 3_600, 86_400].map(ago), ["59s", "1m", "59m", "1h 0m", "1d 0h"]);
+    }
+
+    fn frontend() -> FrontendStatus {
+        FrontendStatus {
+            name: "web".to_owned(),
+            listen: ([0, 0, 0, 0], 80).into(),
+            tls: false,
+            connections_active: 12,
+            connections_total: 4_120,
+            connections_refused: 0,
+            requests_total: 190_233,
+            errors_total: 2,
+            bad_requests_total: 1,
+        }
+    }
+
+    fn backend(name: &str, health: Health) -> BackendStatus {
+        let down = health == Health::Down;
+        BackendStatus {
+            name: name.to_owned(),
+            address: ([10, 0, 0, 11], 8080).into(),
+            backup: down,
+            weight: 1,
+            health,
+            state: if down { AdminState::Drain } else { AdminState::Ready },
+            overridden: down,
+            available: !down,
+            checked: true,
+            requests_active: 3,
+            requests_total: 9_123,
+            connections_active: 4,
+            failures_total: 0,
+            last_check: down.then(|| LastCheck {
+                ok: Some(false),
+                text: "connect: connection refused".to_owned(),
+                took_ms: 0.2,
+                ms_ago: 1_240,
+            }),
+        }
+    }
+}

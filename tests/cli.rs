@@ -1,0 +1,175 @@
+//! The command line as a person meets it: messages and exit codes, without a running lb.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+const VALID: &str = "
+frontends:
+  web: { mode: http, listen: 127.0.0.1:18080, pool: web }
+pools:
+  web: { backends: [127.0.0.1:8080] }
+";
+
+fn lb(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
+    command.args(arguments).env_remove("LB_SOCKET");
+    command
+}
+
+fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn ran(mut command: Command) -> Ran {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn check(file: &Path, more: &[&str]) -> Ran {
+    let mut command = lb(&["check"]);
+    command.arg(file).args(more);
+    ran(command)
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let examples: Vec<_> = fs::read_dir("deploy/examples").unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        let ran = check(&example, &[]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", example.display());
+    }
+}
+
+#[test]
+fn check_has_three_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let valid = check(&write(&dir, "valid.yaml", VALID), &[]);
+    assert_eq!(valid.code, Some(0), "{}", valid.stderr);
+    assert!(valid.stdout.contains("1 frontend, 1 pool, 1 backend"), "{}", valid.stdout);
+
+    let invalid = check(&write(&dir, "invalid.yaml", &VALID.replace("pool: web", "pool: wep")), &[]);
+    assert_eq!(invalid.code, Some(1));
+    assert!(
+        invalid.stderr.contains("invalid.yaml:3") && invalid.stderr.contains("did you mean `web`"),
+        "{}",
+        invalid.stderr
+    );
+
+    let unreadable = check(&dir.path().join("missing.yaml"), &[]);
+    assert_eq!(unreadable.code, Some(2));
+    assert!(unreadable.stderr.contains("missing.yaml"), "{}", unreadable.stderr);
+    assert_eq!(unreadable.stderr.lines().count(), 1, "{}", unreadable.stderr);
+}
+
+#[test]
+fn check_speaks_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let invalid = check(&write(&dir, "lb.yaml", &VALID.replace("pool: web", "pool: wep")), &["--format", "json"]);
+    assert_eq!(invalid.code, Some(1));
+    let verdict: serde_json::Value = serde_json::from_str(&invalid.stdout).unwrap();
+    assert_eq!((&verdict["valid"], &verdict["diagnostics"][0]["line"]), (&false.into(), &3.into()), "{verdict}");
+}
+
+#[test]
+fn check_host_finds_what_this_machine_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = VALID
+        .replace("127.0.0.1:18080", &busy.local_addr().unwrap().to_string())
+        .replace("pool: web }", "pool: web, tls: { certificates: [{ cert: /nowhere/a.crt, key: /nowhere/a.key }] } }")
+        + &format!("log: {{ access: {}/lb.yaml/access.log }}\n", dir.path().display())
+        + &format!("admin: {{ socket: {}/admin.sock }}\nmetrics: off\n", dir.path().display());
+    let ran = check(&write(&dir, "lb.yaml", &text), &["--host"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    let problems: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("PROBLEM")).collect();
+    assert_eq!(problems.len(), 3, "{}", ran.stdout);
+    for (problem, words) in
+        problems.iter().zip(["in use by another program", "/nowhere/a.crt", "lb.yaml is no directory"])
+    {
+        assert!(problem.contains(words), "{problem}");
+    }
+}
+
+#[test]
+fn clients_say_in_one_line_that_lb_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("admin.sock");
+    let dead = dir.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    for (socket, words) in [(&missing, "is lb running?"), (&dead, "lb is not running")] {
+        for verb in [&["status"][..], &["reload"], &["backend", "drain", "web/a"], &["explain", "http://x/"]] {
+            let mut command = lb(verb);
+            command.arg("--socket").arg(socket);
+            let ran = ran(command);
+            assert_eq!(ran.code, Some(2), "{verb:?}");
+            assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+            assert!(ran.stderr.contains(words) && ran.stderr.contains(&socket.display().to_string()), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn clients_find_the_socket_in_this_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{VALID}admin: {{ socket: {}/from-file.sock }}\n", dir.path().display());
+    let file = write(&dir, "lb.yaml", &text);
+    let tried = |flag: Option<&str>, environment: Option<&str>| {
+        let mut command = lb(&["status", "-c", file.to_str().unwrap()]);
+        command.args(flag.iter().flat_map(|socket| ["--socket", socket])).envs(environment.map(|e| ("LB_SOCKET", e)));
+        ran(command).stderr
+    };
+    assert!(tried(Some("/x/flag.sock"), Some("/x/env.sock")).contains("/x/flag.sock"));
+    assert!(tried(None, Some("/x/env.sock")).contains("/x/env.sock"));
+    assert!(tried(None, None).contains("from-file.sock"));
+}
+
+#[test]
+fn run_refuses_a_broken_file_before_it_binds_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let text = format!("{VALID}admin: {{ socket: {} }}\nnonsense: 1\n", socket.display());
+    let mut command = lb(&["run", "-c"]);
+    command.arg(write(&dir, "lb.yaml", &text));
+    let ran = ran(command);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("nonsense"), "{}", ran.stderr);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn completions_know_every_verb() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ran(lb(&["completions", shell])).stdout;
+        for verb in ["run", "check", "reload", "status", "backend", "explain", "demo", "man"] {
+            assert!(script.contains(verb), "{verb} in {shell}");
+        }
+    }
+}
+
+#[test]
+fn there_is_a_man_page_for_every_verb() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = lb(&["man"]);
+    command.arg(dir.path());
+    assert_eq!(ran(command).code, Some(0));
+    for page in ["lb.1", "lb-run.1", "lb-check.1", "lb-backend.1", "lb-demo.1"] {
+        let text = fs::read_to_string(dir.path().join(page)).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+    let run = fs::read_to_string(dir.path().join("lb-run.1")).unwrap();
+    assert!(run.contains("EXIT CODES") && run.contains("SIGHUP"));
+}
