@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::ring::Ring;
-use super::{Cursor, lighter};
+use super::{Cursor, Load};
 use crate::pool::Backend;
 
 /// Usable backends that one choice compares. Reading the load of a whole large pool would cost more than
-/// the request; the best of 64, another 64 each time, is as good.
-const LOOK: usize = 64;
+/// the request; the best of 32, from a place that moves on with each choice, is as good.
+const LOOK: usize = 32;
 
 /// Equals take turns by weight: the walk starts with the backend whose turn it is in the ring.
 pub fn pick(
@@ -22,5 +22,7 @@ pub fn pick(
         .chain(0..start)
         .filter(|i| usable(*i))
         .take(LOOK)
-        .reduce(|best, i| if lighter(&backends[i], &backends[best]) { i } else { best })
+        .map(|i| (i, Load::of(&backends[i])))
+        .reduce(|best, next| if next.1.is_below(best.1) { next } else { best })
+        .map(|(i, _)| i)
 }

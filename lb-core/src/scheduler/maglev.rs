@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::hash::{mix, name_hash, scale};
-use super::turns::Turns;
+use super::ring::Ring;
 use super::weights;
 use crate::pool::Backend;
 
@@ -19,16 +19,15 @@ const EMPTY: u32 = u32::MAX;
 
 impl Maglev {
     pub fn new(backends: &[Arc<Backend>]) -> Self {
-        let turns = Turns::new(&weights(backends).into_iter().map(u64::from).collect::<Vec<_>>());
+        let turns = Ring::new(&weights(backends));
         let size = table_size(backends.len());
         let mut walks: Vec<Walk> = backends.iter().map(|b| Walk::new(&b.config.name, size)).collect();
         let mut table = vec![EMPTY; size].into_boxed_slice();
-        let mut filled = 0;
-        for index in turns.take(size) {
-            table[walks[index as usize].next_empty(&table)] = index;
-            filled += 1;
+        for turn in 0..size {
+            let Some(index) = turns.at(turn as u64) else { return Self(Box::default()) };
+            table[walks[index].next_empty(&table)] = index as u32;
         }
-        Self(if filled == 0 { Box::default() } else { table })
+        Self(table)
     }
 
     /// An unusable backend's clients look again elsewhere in the table, and so spread over the others.

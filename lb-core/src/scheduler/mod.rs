@@ -121,7 +121,19 @@ fn same_shares(old: &[Arc<Backend>], new: &[Arc<Backend>]) -> bool {
     old.len() == new.len() && old.iter().zip(new).all(same)
 }
 
-/// Is `a` less loaded than `b`, in requests per weight?
-fn lighter(a: &Backend, b: &Backend) -> bool {
-    a.load() * u64::from(b.config.weight) < b.load() * u64::from(a.config.weight)
+/// Requests in flight per weight.
+#[derive(Clone, Copy)]
+struct Load {
+    requests: u64,
+    weight: u64,
+}
+
+impl Load {
+    fn of(backend: &Backend) -> Self {
+        Self { requests: backend.load(), weight: u64::from(backend.config.weight) }
+    }
+
+    fn is_below(self, other: Self) -> bool {
+        self.requests * other.weight < other.requests * self.weight
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Load;
 use super::hash::{mix, scale};
-use super::lighter;
 use super::ring::Ring;
 use crate::pool::Backend;
 
@@ -14,7 +14,7 @@ pub fn pick(ring: &Ring, backends: &[Arc<Backend>], random: u64, usable: impl Fn
     let mut draws = (0..DRAWS).filter_map(|n| ring.draw(mix(random.wrapping_add(n)))).filter(|i| usable(*i));
     let Some(first) = draws.next() else { return walk(backends.len(), random, usable) };
     match draws.find(|second| *second != first) {
-        Some(second) if lighter(&backends[second], &backends[first]) => Some(second),
+        Some(second) if Load::of(&backends[second]).is_below(Load::of(&backends[first])) => Some(second),
         _ => Some(first),
     }
 }

@@ -22,7 +22,7 @@ fn a_choice_among_a_thousand_usable_backends_looks_at_few() {
         (Scheduler::IpHash, 1),
         (Scheduler::Maglev, 1),
         (Scheduler::Random, 2),
-        (Scheduler::LeastConnections, 64),
+        (Scheduler::LeastConnections, 32),
     ];
     for (scheduler, bound) in bounds {
         let (chosen, looked) = looks(scheduler, |_| true);
