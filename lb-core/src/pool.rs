@@ -9,6 +9,9 @@ use crate::counters::{Counter, Durations, Gauge, Sharded};
 use crate::health::CheckReport;
 use crate::scheduler::Table;
 
+#[cfg(test)]
+mod tests;
+
 /// A named set of backends with a scheduler and a health check.
 #[derive(Debug)]
 pub struct Pool {

@@ -8,6 +8,9 @@ use crate::counters::{Counter, Durations, Gauge, Sharded};
 use crate::pool::{Backend, BackendLive, Health, Pool, PoolLive};
 use crate::scheduler::Table;
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug)]
 pub struct Snapshot {
     pub config: Arc<Config>,

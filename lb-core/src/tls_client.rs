@@ -11,6 +11,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use crate::config::{Alpn, Certificate, PoolTls};
 use crate::pem::{PemError, provider, read_certificates, read_key};
 
+#[cfg(test)]
+mod tests;
+
 /// What stands in the way of TLS towards a pool; every variant names the file or the word to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsClientError {

@@ -67,3 +67,22 @@ fn is_local(error: &io::Error) -> bool {
     let lacking = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL, Errno::EAGAIN];
     error.raw_os_error().is_some_and(|code| lacking.contains(&Errno::from_raw(code)))
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    /// Descriptors that run out under load must not take all backends out.
+    #[test]
+    fn want_of_something_on_this_machine_is_not_the_backends_fault() {
+        let outcome = |errno| io_outcome(FailureReason::Connect, "connect", &io::Error::from(errno));
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL] {
+            assert_eq!(outcome(errno).verdict(), None, "{errno}");
+        }
+        for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
+            assert_eq!(outcome(errno).verdict(), Some(false), "{errno}");
+        }
+    }
+}

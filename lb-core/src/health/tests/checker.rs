@@ -23,6 +23,17 @@ struct Script(Arc<Mutex<Scripted>>);
 struct Scripted {
     answers: HashMap<String, Answer>,
     asked: Vec<(String, Instant)>,
+    /// Probes under way, now and at most.
+    running: (usize, usize),
+}
+
+/// One probe under way.
+struct Running<'s>(&'s Script);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap().running.0 -= 1;
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -37,6 +48,7 @@ enum Answer {
 impl Prober for Script {
     async fn probe(&self, target: &Target, doing: &Doing) -> Outcome {
         doing.now("thinking");
+        let _running = self.run();
         match self.answer(&target.backend.config.name) {
             Answer::Success => Outcome::success("well"),
             Answer::Failure => Outcome::failure(FailureReason::Status, "status 500"),
@@ -52,6 +64,13 @@ impl Script {
         let mut scripted = self.0.lock().unwrap();
         scripted.asked.push((name.to_owned(), Instant::now()));
         scripted.answers.get(name).copied().unwrap_or(Answer::Success)
+    }
+
+    fn run(&self) -> Running<'_> {
+        let (now, most) = &mut self.0.lock().unwrap().running;
+        *now += 1;
+        *most = (*most).max(*now);
+        Running(self)
     }
 
     fn set(&self, name: &str, answer: Answer) {
@@ -193,6 +212,20 @@ async fn a_probe_without_an_answer_ends_at_its_timeout_and_holds_up_nobody() {
     let live = backend(&snapshot, 0).live.clone();
     assert_eq!(live.check_report().unwrap().outcome, Outcome::timeout("thinking", SECOND));
     assert!(live.checks.durations.sum_us.get() >= 1_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_under_way_are_bounded_and_the_others_come_late_but_come() {
+    let pool = with_check(3000, |check| (check.interval, check.timeout) = (2 * SECOND, SECOND + SECOND / 2));
+    let snapshot = fixtures::snapshot(vec![pool], None);
+    let script = Script::default();
+    for i in 0..3000 {
+        script.set(&format!("b{i}"), Answer::Silence);
+    }
+    let _checker = Checker::with_prober(snapshot.clone(), script.clone());
+    pass(10 * SECOND).await;
+    assert_eq!(health(&snapshot), vec![Health::Down; 3000]);
+    assert_eq!(script.0.lock().unwrap().running.1, 1024);
 }
 
 #[tokio::test(start_paused = true)]
