@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use schemars::Schema;
 
 use super::decode::Scalar;
-use super::diagnostic::Complaint;
+use super::diagnostic::{Complaint, quoted};
+use super::forms::NOT_YET;
 use super::keys::text_schema;
-use super::raw::NOT_YET;
 use super::scalar::unexpected;
 
 /// Where a frontend listens.
@@ -47,7 +47,7 @@ impl Scalar for Listen {
             None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), false),
             Some((address, "udp")) => (address, true),
             Some((_, other)) => {
-                return Err(Complaint::new(format!("unknown protocol `{}`", other.escape_debug())).help("tcp or udp"));
+                return Err(Complaint::new(format!("unknown protocol {}", quoted(other))).help("tcp or udp"));
             }
         };
         Ok(Listen { address: listen_address::<Self>(address)?, udp })
@@ -102,7 +102,7 @@ fn address_complaint<S: Scalar>(text: &str) -> Complaint {
     }
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V6(ip)) => unexpected::<S>(text).help(format!("an IPv6 address with a port is `[{ip}]:80`")),
-        Ok(IpAddr::V4(_)) => Complaint::new(format!("`{text}` has no port")),
+        Ok(IpAddr::V4(ip)) => Complaint::new(format!("`{ip}` has no port")).help(format!("such as `{ip}:80`")),
         Err(_) => unexpected::<S>(text),
     }
 }

@@ -1,12 +1,13 @@
 //! From the tree of a file to raw types. Nothing stops at a problem: it is noted, the entry counts as
 //! [`Entry::Bad`], and reading goes on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use super::diagnostic::{Complaint, Help, Problems, Span, nearest};
+use super::diagnostic::{Complaint, Help, Problems, Span, nearest, quoted};
 use super::tree::{Kind, Node, NodeId, Tree};
 
 /// A raw type: how it is read, and how the JSON Schema describes it.
@@ -110,16 +111,19 @@ impl<T> Entry<T> {
     }
 }
 
+static BAD: Node<'static> = Node { span: Span { start: 0, end: 0 }, kind: Kind::Bad };
+
 impl<'t> Context<'t> {
     /// The entries of a mapping, without those that are unknown or given twice.
     pub fn entries(&mut self, node: &'t Node<'t>, what: &str, keys: &[&'static str]) -> Option<Vec<KnownEntry<'t>>> {
         let entries = self.mapping(node, what)?;
         let mut first: Vec<Option<Span>> = vec![None; keys.len()];
         let mut known = Vec::with_capacity(entries.len());
+        let mut misspelt = Vec::new();
         for &(key, value) in entries {
             let Some((word, span)) = self.key(key) else { continue };
             match keys.iter().position(|known| *known == word) {
-                None => self.unknown_key(word, span, what, keys),
+                None => misspelt.extend(self.unknown_key(word, span, what, keys)),
                 Some(index) => match first[index] {
                     Some(first) => self.duplicate_key(word, span, first),
                     None => {
@@ -129,6 +133,9 @@ impl<'t> Context<'t> {
                 },
             }
         }
+        // A misspelt key is not missed as well.
+        let meant = misspelt.into_iter().filter(|index| first[*index].is_none());
+        known.extend(meant.map(|index| KnownEntry { name: keys[index], key: Span::default(), node: &BAD }));
         Some(known)
     }
 
@@ -156,16 +163,23 @@ impl<'t> Context<'t> {
         }
     }
 
-    fn unknown_key(&mut self, word: &str, span: Span, what: &str, keys: &[&'static str]) {
-        let help = match nearest(word, keys.iter().copied()) {
+    /// The index of the key that was meant, if that can be told.
+    fn unknown_key(&mut self, word: &str, span: Span, what: &str, keys: &[&'static str]) -> Option<usize> {
+        let near = nearest(word, keys.iter().copied());
+        let help = match near {
             Some(name) => Help::Near { name: name.to_owned(), defined: None },
+            None if word == "<<" => {
+                Help::Text("YAML's merge keys are not followed; `*name` repeats a whole value".to_owned())
+            }
+            None if keys.is_empty() => Help::Text("nothing stands here".to_owned()),
             None => Help::Text(format!("known here: {}", keys.join(", "))),
         };
-        self.problems.error_with(span, format!("unknown key `{word}` in {what}"), help);
+        self.problems.error_with(span, format!("unknown key {} in {what}", quoted(word)), help);
+        keys.iter().position(|key| Some(*key) == near)
     }
 
     fn duplicate_key(&mut self, word: &str, span: Span, first: Span) {
-        self.problems.error_with(span, format!("duplicate key `{word}`"), Help::First(first));
+        self.problems.error_with(span, format!("duplicate key {}", quoted(word)), Help::First(first));
     }
 
     fn item<T: Decode>(&mut self, id: NodeId) -> Option<At<T>> {
@@ -177,7 +191,7 @@ impl<'t> Context<'t> {
 /// For "expected ..., found ...". `None` where the problem was noted before.
 fn found(node: &Node<'_>) -> Option<String> {
     match &node.kind {
-        Kind::Scalar(text) => Some(format!("`{}`", text.escape_debug())),
+        Kind::Scalar(text) => Some(quoted(text)),
         Kind::Null => Some("nothing".to_owned()),
         Kind::List(_) => Some("a list".to_owned()),
         Kind::Map(_) => Some("a mapping".to_owned()),
@@ -191,8 +205,30 @@ impl<S: Scalar> Decode for S {
         S::parse(text).map_err(|complaint| context.problems.complaint(node.span, complaint)).ok()
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        S::describe()
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let scalar = S::describe();
+        if scalar == String::describe() {
+            return scalar;
+        }
+        let variable = generator.subschema_for::<Variable>();
+        json_schema!({ "anyOf": [scalar, variable] })
+    }
+}
+
+/// A text with `${NAME}` or `${NAME:-default}`, which may stand for any scalar.
+struct Variable;
+
+impl JsonSchema for Variable {
+    fn schema_name() -> Cow<'static, str> {
+        "Variable".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Taken from the environment of lb when the file is read.",
+            "type": "string",
+            "pattern": "\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}",
+        })
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+/// Characters of a word that a message repeats.
+const MOST_QUOTED: usize = 60;
 /// More than anybody reads at once; bounds memory on a hostile file.
 const MOST_SHOWN: usize = 200;
 /// Longer source lines are shown in part.
@@ -53,6 +55,13 @@ struct Excerpt {
 pub(super) struct Span {
     pub start: usize,
     pub end: usize,
+}
+
+impl Span {
+    /// A part of it, by offsets from its start.
+    pub fn part(self, from: usize, to: usize) -> Self {
+        Span { start: self.start + from, end: self.start + to }
+    }
 }
 
 /// Problems as they are found, before they are joined to the lines of the file.
@@ -286,9 +295,24 @@ impl fmt::Display for Severity {
     }
 }
 
+/// A word of the file within a message.
+pub(super) fn quoted(text: &str) -> String {
+    if text.is_empty() {
+        return "an empty text".to_owned();
+    }
+    let mut shown: String = text.chars().take(MOST_QUOTED).map(printable).collect();
+    if text.chars().nth(MOST_QUOTED).is_some() {
+        shown.push_str("...");
+    }
+    format!("`{shown}`")
+}
+
 /// The candidate that a person most likely meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let tolerated = (word.chars().count() / 3).max(1);
+    if word.len() > MOST_QUOTED {
+        return None;
+    }
+    let tolerated = ((word.chars().count() + 1) / 4).max(1);
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

@@ -120,7 +120,7 @@ impl Scalar for StatusRange {
             "type": ["integer", "string"],
             "minimum": 100,
             "maximum": 599,
-            "pattern": "^([1-5][0-9][0-9](-[1-5][0-9][0-9])?|.*\\$\\{.*)$",
+            "pattern": "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$",
             "examples": [200, "200-299"],
         })
     }

@@ -108,14 +108,16 @@ macro_rules! words {
 
 pub(super) use {keys, words};
 
-use super::diagnostic::{Complaint, nearest};
+use super::diagnostic::{Complaint, nearest, quoted};
 
 pub(super) fn unknown_word(what: &str, text: &str, words: &[&str]) -> Complaint {
-    let help = match nearest(text, words.iter().copied()) {
+    // What is near to a word of two or three characters means nothing.
+    let near = nearest(text, words.iter().copied()).filter(|near| near.len() > 3);
+    let help = match near {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("one of {}", words.join(", ")),
     };
-    Complaint::new(format!("unknown {what} `{}`", text.escape_debug())).help(help)
+    Complaint::new(format!("unknown {what} {}", quoted(text))).help(help)
 }
 
 /// Refuses a value outside its range.

@@ -11,12 +11,16 @@
 mod address;
 mod decode;
 mod diagnostic;
+mod diff;
+mod forms;
 mod http_words;
 mod interpolate;
 mod keys;
 mod model;
 mod raw;
 mod scalar;
+mod schema;
+mod show;
 mod tree;
 mod validate;
 
@@ -28,7 +32,12 @@ use diagnostic::{Problems, Span};
 use tree::Tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diff::{
+    BackendChange, BackendEdit, Change, ConfigDiff, FrontendChange, GlobalChange, KeyChange, PoolChange, diff,
+};
 pub use model::*;
+pub use schema::schema;
+pub use show::show;
 
 /// A file that is larger than this is not read. 10,000 backends in full take 1 MiB.
 const LARGEST_FILE: usize = 16 << 20;
@@ -76,7 +85,12 @@ pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
 
 fn config(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Config> {
     let tree = Tree::parse(text, env, problems);
-    let root = tree.root()?;
+    let Some(root) = tree.root() else {
+        if !problems.has_errors() {
+            problems.error(Span::default(), "the file is empty");
+        }
+        return None;
+    };
     let mut context = Context { tree: &tree, problems: std::mem::take(problems) };
     let raw = raw::Root::decode(root, &mut context);
     *problems = context.problems;

@@ -7,7 +7,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::decode::Scalar;
-use super::diagnostic::Complaint;
+use super::diagnostic::{Complaint, quoted};
 use super::keys::text_schema;
 
 /// Bytes: `512`, `16KiB`, `1MiB`, `2GiB`.
@@ -71,7 +71,7 @@ impl Scalar for Duration {
     }
 
     fn describe() -> Schema {
-        text_schema(Some("^([0-9]+(ms|s|m|h)|.*\\$\\{.*)$"), &["100ms", "10s", "5m", "1h"])
+        text_schema(Some("^[0-9]+(ms|s|m|h)$"), &["100ms", "10s", "5m", "1h"])
     }
 }
 
@@ -102,7 +102,7 @@ impl Scalar for Size {
     fn describe() -> Schema {
         json_schema!({
             "type": ["integer", "string"],
-            "pattern": "^([0-9]+(B|KiB|MiB|GiB)?|.*\\$\\{.*)$",
+            "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$",
             "examples": [512, "16KiB", "1MiB"],
         })
     }
@@ -135,7 +135,7 @@ impl Scalar for Percent {
     }
 
     fn describe() -> Schema {
-        text_schema(Some("^([0-9]+%|.*\\$\\{.*)$"), &["20%"])
+        text_schema(Some("^[0-9]+%$"), &["20%"])
     }
 }
 
@@ -170,7 +170,10 @@ macro_rules! integers {
 
             fn parse(text: &str) -> Result<Self, Complaint> {
                 let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                text.parse().map_err(|_| if is_number { too_large(text, "a number") } else { unexpected::<Self>(text) })
+                text.parse().map_err(|_| match is_number {
+                    true => Complaint::new(format!("{} is more than {}", quoted(text), <$kind>::MAX)),
+                    false => unexpected::<Self>(text),
+                })
             }
 
             fn written(&self) -> String {
@@ -178,7 +181,7 @@ macro_rules! integers {
             }
 
             fn describe() -> Schema {
-                json_schema!({ "type": "integer", "minimum": 0, "maximum": <$kind>::MAX })
+                json_schema!({ "type": "integer", "minimum": <$kind>::MIN })
             }
 
             fn to_json(&self) -> Value {
@@ -188,7 +191,7 @@ macro_rules! integers {
     )+ };
 }
 
-integers!(u8, u16, u32, u64, usize);
+integers!(u8, u16, u32, u64, usize, i16);
 
 impl Scalar for String {
     const EXPECTED: &'static str = "a text";
@@ -227,7 +230,7 @@ impl Scalar for Hex {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if let Some(odd) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(Complaint::new(format!("`{}` is no hexadecimal digit", odd.escape_debug())));
+            return Err(Complaint::new(format!("{} is no hexadecimal digit", quoted(&odd.to_string()))));
         }
         if text.is_empty() || text.len() % 2 == 1 {
             return Err(Complaint::new("expected two hexadecimal digits for each byte"));
@@ -241,16 +244,16 @@ impl Scalar for Hex {
     }
 
     fn describe() -> Schema {
-        text_schema(Some("^(([0-9A-Fa-f]{2})+|.*\\$\\{.*)$"), &["00ff"])
+        text_schema(Some("^([0-9A-Fa-f]{2})+$"), &["00ff"])
     }
 }
 
 pub(super) fn unexpected<S: Scalar>(text: &str) -> Complaint {
-    Complaint::new(format!("expected {}, found `{}`", S::EXPECTED, text.escape_debug()))
+    Complaint::new(format!("expected {}, found {}", S::EXPECTED, quoted(text)))
 }
 
 fn too_large(text: &str, what: &str) -> Complaint {
-    Complaint::new(format!("`{text}` is too large for {what} here"))
+    Complaint::new(format!("{} is too large for {what} here", quoted(text)))
 }
 
 fn split_number(text: &str) -> (&str, &str) {

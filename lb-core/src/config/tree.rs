@@ -106,6 +106,7 @@ impl<'a, 'p> Builder<'a, 'p> {
         let options = granit_parser::options! {
             emit_comments: false,
             disallow_directives: true,
+            emit_unresolved_aliases: true,
             flow_nesting_limit: DEEPEST,
             block_nesting_limit: DEEPEST,
         };
@@ -134,6 +135,11 @@ impl<'a, 'p> Builder<'a, 'p> {
             Event::MappingStart(_, anchor, tag) => self.begin(Kind::Map(Vec::new()), anchor, span, tag.is_some()),
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Alias(anchor) => self.alias(anchor, span),
+            Event::UnresolvedAlias(name) => {
+                self.problems.error(span, format!("no anchor `&{name}` stands before this alias"));
+                let id = self.add(span, Kind::Bad);
+                self.attach(id);
+            }
             _ => {}
         }
         Some(())
@@ -157,8 +163,8 @@ impl<'a, 'p> Builder<'a, 'p> {
 
     fn interpolated(&mut self, text: Cow<'a, str>, span: Span) -> Kind<'a> {
         let written = text.len();
-        // Only where the text stands in the file as it is read can the place within it be shown.
-        let verbatim = self.text.get(span.start..span.end) == Some(text.as_ref());
+        // Only where the text stands in the file as it is read, quotes aside, can a part of it be shown.
+        let offset = self.text.get(span.start..span.end).and_then(|source| source.find(text.as_ref()));
         match interpolate(text, self.env) {
             Ok(text) => {
                 self.interpolated += text.len().saturating_sub(written);
@@ -168,8 +174,8 @@ impl<'a, 'p> Builder<'a, 'p> {
                 self.problems.error(span, "environment variables make the file too long");
             }
             Err(failure) => {
-                let at = Span { start: span.start + failure.at.start, end: span.start + failure.at.end };
-                self.problems.error(if verbatim { at } else { span }, failure.message);
+                let at = offset.map(|offset| span.part(offset + failure.at.start, offset + failure.at.end));
+                self.problems.error(at.unwrap_or(span), failure.message);
             }
         }
         Kind::Bad

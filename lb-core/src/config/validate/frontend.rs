@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Validator, collect};
 use crate::config::decode::{At, Entry, List, Scalar};
 use crate::config::diagnostic::{Help, Span};
+use crate::config::forms::{ClientAuthMode, Mode, NOT_YET};
 use crate::config::model::{self, Alpn};
-use crate::config::raw::{self, Mode, NOT_YET};
+use crate::config::raw;
 use crate::config::scalar::{Size, kib};
 
 impl Validator<'_, '_> {
@@ -99,7 +100,7 @@ impl Validator<'_, '_> {
     fn client_auth(&mut self, entry: &Entry<raw::ClientAuth>) -> Option<Option<model::ClientAuth>> {
         let Some(auth) = entry.given() else { return Some(None) };
         let ca = self.required(&auth.value.ca, auth.key, "client_auth", "ca")?.value.clone();
-        Some(Some(model::ClientAuth { ca, required: auth.value.mode() == raw::ClientAuthMode::Required }))
+        Some(Some(model::ClientAuth { ca, required: auth.value.mode() == ClientAuthMode::Required }))
     }
 
     fn limits(&mut self, entry: &Entry<raw::Limits>) -> Option<model::Limits> {

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decode::{At, Entry};
-use super::diagnostic::{Complaint, Help, Problems, Span, nearest};
+use super::diagnostic::{Complaint, Help, Problems, Span, nearest, quoted};
+use super::forms;
 use super::model::{self, Config};
 use super::raw;
 
@@ -91,7 +92,7 @@ impl<'r> Validator<'r, '_> {
                 self.problems.error_with(listen.span, message, Help::First(span));
             }
         }
-        let Some(raw::Metrics::On(metrics)) = root.metrics.value() else { return };
+        let Some(forms::Metrics::On(metrics)) = root.metrics.value() else { return };
         if let Some((name, span)) = first.get(&(metrics.listen().0, false)) {
             let at = metrics.listen.given().map_or(*span, |listen| listen.span);
             self.problems.error(at, format!("metrics and frontend `{name}` listen on the same address"));
@@ -99,6 +100,10 @@ impl<'r> Validator<'r, '_> {
     }
 
     fn unused_pools(&mut self) {
+        // What could not be read may be what uses them.
+        if self.problems.has_errors() {
+            return;
+        }
         for (name, pool) in self.pools.iter().filter(|(_, pool)| !pool.used) {
             self.problems.warning(pool.defined, format!("pool `{name}` is not used"), None);
         }
@@ -116,7 +121,7 @@ impl<'r> Validator<'r, '_> {
             pool.used = true;
             Help::Near { name: near.to_owned(), defined: Some(pool.defined) }
         });
-        self.problems.error_with(name.span, format!("unknown pool `{}`", name.value.escape_debug()), help);
+        self.problems.error_with(name.span, format!("unknown pool {}", quoted(&name.value)), help);
         None
     }
 
@@ -125,8 +130,8 @@ impl<'r> Validator<'r, '_> {
             Entry::Bad => None,
             Entry::Absent => Some(Some(model::Metrics { listen: raw::MetricsKeys::default().listen().0 })),
             Entry::Given(at) => Some(match &at.value {
-                raw::Metrics::Off => None,
-                raw::Metrics::On(keys) => Some(model::Metrics { listen: keys.listen().0 }),
+                forms::Metrics::Off => None,
+                forms::Metrics::On(keys) => Some(model::Metrics { listen: keys.listen().0 }),
             }),
         }
     }
@@ -167,7 +172,7 @@ impl<'r> Validator<'r, '_> {
 
 fn bad_name(name: &str, also: &str) -> Complaint {
     let also: String = also.chars().map(|c| format!(" `{c}`")).collect();
-    Complaint::new(format!("`{}` is no good name", name.escape_debug()))
+    Complaint::new(format!("{} cannot be a name", quoted(name)))
         .help(format!("up to 128 letters, digits, `.` `_` `-`{also}"))
 }
 
@@ -184,9 +189,9 @@ fn log(entry: &Entry<raw::Log>) -> model::Log {
 
 fn access_log(keys: &raw::AccessKeys) -> Option<model::AccessLog> {
     let path = match keys.path.value()? {
-        raw::AccessPath::None => return None,
-        raw::AccessPath::Stdout => None,
-        raw::AccessPath::File(path) => Some(path.clone()),
+        forms::AccessPath::None => return None,
+        forms::AccessPath::Stdout => None,
+        forms::AccessPath::File(path) => Some(path.clone()),
     };
     Some(model::AccessLog { path, format: keys.format() })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{Validator, collect};
 use crate::config::decode::{At, Entry, List};
-use crate::config::diagnostic::{Help, Span};
+use crate::config::diagnostic::{Help, Span, quoted};
+use crate::config::forms;
 use crate::config::http_words::is_host_name;
 use crate::config::model::{self, Protocol};
 use crate::config::raw;
@@ -51,7 +52,7 @@ impl Validator<'_, '_> {
 
     fn backend_list(
         &mut self,
-        entry: &Entry<List<raw::BackendEntry>>,
+        entry: &Entry<List<forms::BackendEntry>>,
         needs_port: bool,
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Vec<Arc<model::Backend>>> {
@@ -61,7 +62,7 @@ impl Validator<'_, '_> {
 
     fn backend(
         &mut self,
-        item: &At<raw::BackendEntry>,
+        item: &At<forms::BackendEntry>,
         needs_port: bool,
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Arc<model::Backend>> {
@@ -111,7 +112,7 @@ impl Validator<'_, '_> {
         if let Some(name) = tls.server_name.given()
             && !is_host_name(&name.value)
         {
-            return self.refuse(name.span, format!("`{}` is not the name of a server", name.value.escape_debug()));
+            self.problems.error(name.span, format!("{} is not the name of a server", quoted(&name.value)));
         }
         let client = match tls.client.given() {
             Some(client) => Some(self.certificate(client)?),

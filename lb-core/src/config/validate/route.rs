@@ -3,6 +3,7 @@
 use super::{Validator, collect};
 use crate::config::decode::{At, Entry, OneOrMore};
 use crate::config::diagnostic::{Help, Span, nearest};
+use crate::config::forms;
 use crate::config::http_words::{Method, Status};
 use crate::config::model::{self, Action, PathPattern, Route};
 use crate::config::raw;
@@ -34,7 +35,7 @@ impl Validator<'_, '_> {
         let Some(all) = routes.iter().position(|route| is_unconditional(&route.value)) else { return };
         for route in &routes[all + 1..] {
             let help = Help::First(routes[all].span);
-            self.problems.warning(route.span, "this route is never reached: one before it matches everything", help);
+            self.problems.warning(route.span, "this route is never reached: an earlier one matches everything", help);
         }
     }
 
@@ -52,8 +53,8 @@ impl Validator<'_, '_> {
         })
     }
 
-    fn path(&mut self, entry: &Entry<raw::PathMatch>) -> Option<Option<PathPattern>> {
-        let Some(At { value: raw::PathMatch(keys), key, .. }) = entry.given() else { return Some(None) };
+    fn path(&mut self, entry: &Entry<forms::PathMatch>) -> Option<Option<PathPattern>> {
+        let Some(At { value: forms::PathMatch(keys), key, .. }) = entry.given() else { return Some(None) };
         match (&keys.exact, &keys.prefix) {
             (Entry::Given(path), Entry::Absent) => self.path_text(path).map(PathPattern::Exact).map(Some),
             (Entry::Absent, Entry::Given(path)) => self.path_text(path).map(prefix).map(Some),
@@ -78,12 +79,12 @@ impl Validator<'_, '_> {
         self.refuse(path.span, complaint)
     }
 
-    fn headers(&mut self, entry: &Entry<OneOrMore<raw::Header>>) -> Option<Vec<model::HeaderMatch>> {
+    fn headers(&mut self, entry: &Entry<OneOrMore<forms::Header>>) -> Option<Vec<model::HeaderMatch>> {
         let Some(list) = entry.value() else { return Some(Vec::new()) };
         collect(list.0.items.iter().map(|header| self.header(header)).collect())
     }
 
-    fn header(&mut self, header: &At<raw::Header>) -> Option<model::HeaderMatch> {
+    fn header(&mut self, header: &At<forms::Header>) -> Option<model::HeaderMatch> {
         let keys = &header.value.0;
         let name = self.required(&keys.name, header.key, "a header condition", "name")?;
         Some(model::HeaderMatch { name: name.value.0.clone(), value: keys.value.value().cloned() })
@@ -105,7 +106,7 @@ impl Validator<'_, '_> {
         }
     }
 
-    fn redirect(&mut self, redirect: &At<raw::Redirect>) -> Option<model::Redirect> {
+    fn redirect(&mut self, redirect: &At<forms::Redirect>) -> Option<model::Redirect> {
         let keys = &redirect.value.0;
         let location = self.required(&keys.location, redirect.key, "a redirect", "location")?;
         self.location(location)?;
@@ -123,7 +124,9 @@ impl Validator<'_, '_> {
             return self.refuse(location.span, "a location is printable ASCII without spaces");
         }
         for placeholder in text.split('{').skip(1) {
-            let name = placeholder.split_once('}').map_or(placeholder, |(name, _)| name);
+            let Some((name, _)) = placeholder.split_once('}') else {
+                return self.refuse(location.span, "`{` without its `}`");
+            };
             if !PLACEHOLDERS.contains(&name) {
                 let help = match nearest(name, PLACEHOLDERS) {
                     Some(near) => Help::Near { name: format!("{{{near}}}"), defined: None },
@@ -136,7 +139,7 @@ impl Validator<'_, '_> {
         Some(())
     }
 
-    fn respond(&mut self, respond: &At<raw::Respond>) -> Option<model::Respond> {
+    fn respond(&mut self, respond: &At<forms::Respond>) -> Option<model::Respond> {
         let keys = &respond.value.0;
         let Status(status) = keys.status();
         let span = keys.status.given().map_or(respond.span, |status| status.span);

@@ -1,0 +1,200 @@
+//! Raw types that are no plain mappings: closed sets of words, values with a short and a long form, and
+//! what is known but not there yet.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::address::BackendAddress;
+use super::decode::{Context, Decode, KnownEntry, Scalar};
+use super::diagnostic::Complaint;
+use super::http_words::{HeaderName, Status};
+use super::keys::{text_schema, words};
+use super::model::{
+    AccessFormat, AdminState, Alpn, InitialHealth, LogFormat, LogLevel, Protocol, Scheduler, TlsVersion,
+};
+use super::raw::{AccessKeys, Backend, HeaderMatch, MetricsKeys, PathKeys, RedirectKeys, RespondKeys};
+use super::scalar::unexpected;
+use super::tree::{Kind, Node};
+
+/// How a frontend is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Http,
+    Tcp,
+    Nat,
+    Dr,
+    Tunnel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientAuthMode {
+    Required,
+    Optional,
+}
+
+words! {
+    Mode, "mode" { "http" => Mode::Http, "tcp" => Mode::Tcp, "nat" => Mode::Nat, "dr" => Mode::Dr, "tunnel" => Mode::Tunnel }
+    ClientAuthMode, "mode" { "required" => ClientAuthMode::Required, "optional" => ClientAuthMode::Optional }
+    TlsVersion, "TLS version" { "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3 }
+    Alpn, "protocol" { "h2" => Alpn::H2, "http/1.1" => Alpn::Http1 }
+    Scheduler, "scheduler" {
+        "round-robin" => Scheduler::RoundRobin,
+        "least-connections" => Scheduler::LeastConnections,
+        "ip-hash" => Scheduler::IpHash,
+        "maglev" => Scheduler::Maglev,
+        "random" => Scheduler::Random,
+    }
+    Protocol, "protocol" { "http1" => Protocol::Http1, "h2" => Protocol::H2, "h2c" => Protocol::H2c }
+    AdminState, "state" { "ready" => AdminState::Ready, "drain" => AdminState::Drain, "maint" => AdminState::Maint }
+    InitialHealth, "initial state" {
+        "unknown" => InitialHealth::Unknown,
+        "up" => InitialHealth::Up,
+        "down" => InitialHealth::Down,
+    }
+    LogLevel, "log level" {
+        "error" => LogLevel::Error,
+        "warn" => LogLevel::Warn,
+        "info" => LogLevel::Info,
+        "debug" => LogLevel::Debug,
+        "trace" => LogLevel::Trace,
+    }
+    LogFormat, "log format" { "text" => LogFormat::Text, "json" => LogFormat::Json }
+    AccessFormat, "access log format" { "json" => AccessFormat::Json, "combined" => AccessFormat::Combined }
+}
+
+/// A key that the language has and this build has not. It is refused, whatever it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Later<T>(PhantomData<T>);
+
+impl<T: Decode> Decode for Later<T> {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        context.problems.error(node.span, format!("this is {NOT_YET}"));
+        None
+    }
+
+    fn decode_entry<'t>(entry: &KnownEntry<'t>, context: &mut Context<'t>) -> Option<Self> {
+        if !matches!(entry.node.kind, Kind::Bad) {
+            context.problems.error(entry.key, format!("`{}` is {NOT_YET}", entry.name));
+        }
+        None
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+pub(super) const NOT_YET: &str = "not in this build yet";
+
+/// Types that may be written as one scalar, or as a mapping with more.
+macro_rules! short_or_long {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $short:ty => $keys:ty, $key:ident; )+) => { $(
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone)]
+        pub(super) struct $name(pub $keys);
+
+        impl Decode for $name {
+            fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+                if !matches!(node.kind, Kind::Scalar(_)) {
+                    return <$keys>::decode(node, context).map($name);
+                }
+                let mut keys = <$keys>::default();
+                keys.$key.set(<$short>::decode(node, context), node.span, node.span);
+                Some($name(keys))
+            }
+
+            fn schema(generator: &mut SchemaGenerator) -> Schema {
+                let (short, long) = (<$short>::schema(generator), <$keys>::schema(generator));
+                json_schema!({ "anyOf": [short, long] })
+            }
+        }
+    )+ };
+}
+
+short_or_long! {
+    /// `10.0.0.1:80`, or a mapping.
+    BackendEntry: BackendAddress => Backend, address;
+    /// `https://{host}{path}{query}`, or a mapping.
+    Redirect: String => RedirectKeys, location;
+    /// `404`, or a mapping.
+    Respond: Status => RespondKeys, status;
+    /// `/static/`, or a mapping.
+    PathMatch: String => PathKeys, prefix;
+    /// `x-canary`, or a mapping.
+    Header: HeaderName => HeaderMatch, name;
+    /// `/var/log/lb/access.log`, `stdout`, or a mapping.
+    Access: AccessPath => AccessKeys, path;
+}
+
+/// `{}`: nothing but the connection.
+#[derive(Debug, Clone)]
+pub(super) struct TcpProbe;
+
+impl Decode for TcpProbe {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        context.entries(node, "a tcp probe", &[]).map(|_| TcpProbe)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": false })
+    }
+}
+
+/// `off`, or a mapping.
+#[derive(Debug, Clone)]
+pub(super) enum Metrics {
+    Off,
+    On(MetricsKeys),
+}
+
+impl Decode for Metrics {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar(text) if text == "off" => Some(Metrics::Off),
+            Kind::Scalar(_) => context.expected("`off` or a mapping such as `{ listen: 127.0.0.1:9600 }`", node),
+            _ => MetricsKeys::decode(node, context).map(Metrics::On),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let keys = MetricsKeys::schema(generator);
+        // To readers of YAML 1.1, `off` is false.
+        json_schema!({ "anyOf": [{ "enum": ["off", false] }, keys] })
+    }
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AccessPath {
+    None,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Scalar for AccessPath {
+    const EXPECTED: &'static str = "a path such as `/var/log/lb/access.log`, `stdout` or `none`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "none" => Ok(AccessPath::None),
+            "stdout" => Ok(AccessPath::Stdout),
+            // A bare word is more likely a misspelt one than a file beside the working directory.
+            _ if !text.contains('/') => Err(unexpected::<Self>(text)),
+            _ => PathBuf::parse(text).map(AccessPath::File),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            AccessPath::None => "none".to_owned(),
+            AccessPath::Stdout => "stdout".to_owned(),
+            AccessPath::File(path) => path.written(),
+        }
+    }
+
+    fn describe() -> Schema {
+        text_schema(Some("^(none|stdout|.*/.*)$"), &["/var/log/lb/access.log", "stdout"])
+    }
+}
