@@ -251,16 +251,17 @@ impl Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+/// As a compiler would show them, without a line break at the end.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.list.iter().enumerate() {
             if index > 0 {
-                writeln!(f)?;
+                f.write_str("\n\n")?;
             }
             diagnostic.write(f, &self.origin)?;
         }
         if self.left_out > 0 {
-            write!(f, "\n... and {} more", self.left_out)?;
+            write!(f, "\n\n... and {} more", self.left_out)?;
         }
         Ok(())
     }
@@ -273,8 +274,8 @@ impl Diagnostic {
         writeln!(f, "   | {}", self.excerpt.line)?;
         write!(f, "   | {}{}", self.excerpt.indent(), "^".repeat(self.excerpt.carets))?;
         match &self.help {
-            Some(help) => writeln!(f, " help: {help}"),
-            None => writeln!(f),
+            Some(help) => write!(f, " help: {help}"),
+            None => Ok(()),
         }
     }
 }
@@ -300,7 +301,8 @@ pub(super) fn quoted(text: &str) -> String {
     if text.is_empty() {
         return "an empty text".to_owned();
     }
-    let mut shown: String = text.chars().take(MOST_QUOTED).map(printable).collect();
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let mut shown: String = text.chars().take(MOST_QUOTED).map(escaped).collect();
     if text.chars().nth(MOST_QUOTED).is_some() {
         shown.push_str("...");
     }

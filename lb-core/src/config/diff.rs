@@ -11,7 +11,7 @@ use super::model::{AdminState, Backend, Config, Frontend, Pool};
 use super::show;
 
 /// Keys that a running process keeps until it is started anew.
-const NEED_RESTART: [&str; 3] = ["workers", "admin.socket", "metrics"];
+const NEED_RESTART: [&str; 1] = ["workers"];
 /// Longer values are shown in part.
 const WIDEST_VALUE: usize = 60;
 
@@ -226,9 +226,7 @@ fn globals(old: &Config, new: &Config) -> Vec<GlobalChange> {
 }
 
 fn needs_restart(key: &str) -> bool {
-    NEED_RESTART
-        .iter()
-        .any(|prefix| key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    NEED_RESTART.contains(&key)
 }
 
 fn keys(old: &Mapping, new: &Mapping) -> Vec<KeyChange> {

@@ -10,9 +10,11 @@ pub(super) struct Failure {
     pub message: String,
 }
 
+/// `room`: bytes that may come in from outside.
 pub(super) fn interpolate<'a>(
     text: Cow<'a, str>,
     env: &dyn Fn(&str) -> Option<String>,
+    room: &mut usize,
 ) -> Result<Cow<'a, str>, Failure> {
     if !text.contains("${") {
         return Ok(text);
@@ -30,7 +32,8 @@ pub(super) fn interpolate<'a>(
         let start = text.len() - rest.len() + at;
         let inner = &rest[at + 2..];
         let end = inner.find('}').ok_or_else(|| Failure::new(start..text.len(), "`${` without its `}`"))?;
-        out.push_str(&value(&inner[..end], env).map_err(|message| Failure::new(start..start + end + 3, message))?);
+        let value = value(&inner[..end], env).and_then(|value| take(room, value));
+        out.push_str(&value.map_err(|message| Failure::new(start..start + end + 3, message))?);
         rest = &inner[end + 1..];
     }
     out.push_str(rest);
@@ -48,6 +51,16 @@ fn value(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
     // As in a shell, `:-` also stands in for a variable that is set but empty.
     let found = env(name).filter(|value| default.is_none() || !value.is_empty());
     found.or_else(|| default.map(str::to_owned)).ok_or_else(|| format!("environment variable `{name}` is not set"))
+}
+
+fn take(room: &mut usize, value: String) -> Result<String, String> {
+    match room.checked_sub(value.len()) {
+        Some(left) => {
+            *room = left;
+            Ok(value)
+        }
+        None => Err("environment variables make the file too long".to_owned()),
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -72,7 +85,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        interpolate(Cow::Borrowed(text), &env).map(Cow::into_owned)
+        interpolate(Cow::Borrowed(text), &env, &mut 100).map(Cow::into_owned)
     }
 
     #[test]
@@ -85,12 +98,18 @@ mod tests {
     #[test]
     fn a_value_is_not_looked_into_again() {
         let env = |_: &str| Some("${PORT}".to_owned());
-        assert_eq!(interpolate(Cow::Borrowed("${A}"), &env).unwrap(), "${PORT}");
+        assert_eq!(interpolate(Cow::Borrowed("${A}"), &env, &mut 100).unwrap(), "${PORT}");
     }
 
     #[test]
     fn a_doubled_dollar_escapes() {
         assert_eq!(run("$${PORT} $5 $$"), Ok("${PORT} $5 $$".into()));
+    }
+
+    #[test]
+    fn what_comes_in_is_bounded() {
+        assert_eq!(run(&"${PORT}".repeat(25)).unwrap().len(), 100);
+        assert_eq!(run(&"${PORT}".repeat(26)).unwrap_err().at, 175..182);
     }
 
     #[test]

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
-use super::diagnostic::{Problems, Span};
+use super::diagnostic::{Problems, Span, quoted};
 use super::interpolate::interpolate;
 
 /// Nodes of a file with every alias written out. 10,000 backends in full take 150,000.
 const MOST_NODES: usize = 1_000_000;
 /// Deeper than any key of the file can stand.
 const DEEPEST: usize = 32;
-/// Bytes that `${...}` may add to a file in all.
+/// Bytes that `${...}` may bring into a file.
 const MOST_INTERPOLATED: usize = 8 << 20;
 
 #[derive(Debug, Default)]
@@ -74,7 +74,8 @@ struct Builder<'a, 'p> {
     anchors: HashMap<usize, (NodeId, usize)>,
     /// Nodes so far with every alias written out.
     written_out: usize,
-    interpolated: usize,
+    /// Bytes that `${...}` may still bring in.
+    room: usize,
     documents: usize,
 }
 
@@ -97,7 +98,7 @@ impl<'a, 'p> Builder<'a, 'p> {
             open: Vec::new(),
             anchors: HashMap::new(),
             written_out: 0,
-            interpolated: 0,
+            room: MOST_INTERPOLATED,
             documents: 0,
         }
     }
@@ -136,7 +137,7 @@ impl<'a, 'p> Builder<'a, 'p> {
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::UnresolvedAlias(name) => {
-                self.problems.error(span, format!("no anchor `&{name}` stands before this alias"));
+                self.problems.error(span, format!("no anchor {} stands before this alias", quoted(&name)));
                 let id = self.add(span, Kind::Bad);
                 self.attach(id);
             }
@@ -162,23 +163,16 @@ impl<'a, 'p> Builder<'a, 'p> {
     }
 
     fn interpolated(&mut self, text: Cow<'a, str>, span: Span) -> Kind<'a> {
-        let written = text.len();
         // Only where the text stands in the file as it is read, quotes aside, can a part of it be shown.
         let offset = self.text.get(span.start..span.end).and_then(|source| source.find(text.as_ref()));
-        match interpolate(text, self.env) {
-            Ok(text) => {
-                self.interpolated += text.len().saturating_sub(written);
-                if self.interpolated <= MOST_INTERPOLATED {
-                    return Kind::Scalar(text);
-                }
-                self.problems.error(span, "environment variables make the file too long");
-            }
+        match interpolate(text, self.env, &mut self.room) {
+            Ok(text) => Kind::Scalar(text),
             Err(failure) => {
                 let at = offset.map(|offset| span.part(offset + failure.at.start, offset + failure.at.end));
                 self.problems.error(at.unwrap_or(span), failure.message);
+                Kind::Bad
             }
         }
-        Kind::Bad
     }
 
     fn begin(&mut self, kind: Kind<'a>, anchor: usize, span: Span, tagged: bool) {

@@ -11,7 +11,9 @@ fn bad_files_are_refused_with_the_expected_diagnostics() {
         let name = file.file_name().unwrap().to_str().unwrap();
         match load_as(name, std::fs::read(file).unwrap()) {
             Ok(_) => differing.push(format!("{name} loads")),
-            Err(diagnostics) => differing.extend(difference(&file.with_extension("stderr"), &diagnostics.to_string())),
+            Err(diagnostics) => {
+                differing.extend(difference(&file.with_extension("stderr"), &format!("{diagnostics}\n")))
+            }
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
