@@ -121,7 +121,7 @@ pub async fn serve(accepted: Accepted) {
 }
 
 async fn serve_plain(connection: Connection, stream: TcpStream) {
-    let transport = Transport::Plain(stream);
+    let transport = Transport::plain(stream);
     let mut inbox = Inbox::default();
     inbox.receive_early(&transport);
     match connection.timer.limit(http2::knows_preface(&transport, &mut inbox)).await {

@@ -84,7 +84,7 @@ impl Inbox {
     pub fn receive_early(&mut self, transport: &Transport) {
         let Transport::Plain(tcp) = transport else { return };
         let buffer = self.lend(false);
-        match (&*socket2::SockRef::from(tcp)).read(buffer.room()) {
+        match (&*socket2::SockRef::from(&*tcp.borrow())).read(buffer.room()) {
             Ok(received) => buffer.advance(received),
             Err(_) => self.rest(),
         }

@@ -9,9 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Both directions can be used at once by one task; no method blocks or waits.
+///
+/// Reads and writes go through the runtime's own `poll_read` and `poll_write`: they know that a
+/// short one has emptied (or filled) the socket, and spare the call that would only say so.
 #[derive(Debug)]
 pub enum Transport {
-    Plain(TcpStream),
+    Plain(RefCell<TcpStream>),
     Tls(Box<RefCell<Tls>>),
 }
 
@@ -22,6 +25,10 @@ pub enum Tls {
 }
 
 impl Transport {
+    pub fn plain(stream: TcpStream) -> Self {
+        Transport::Plain(RefCell::new(stream))
+    }
+
     pub fn server_tls(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
         Transport::Tls(Box::new(RefCell::new(Tls::Server(stream))))
     }
@@ -32,43 +39,31 @@ impl Transport {
 
     /// `Ok(0)` is the end of the stream.
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(into);
         match self {
-            Transport::Plain(tcp) => loop {
-                match tcp.try_read(into) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(tcp.poll_read_ready(cx))?,
-                    result => return Poll::Ready(result),
-                }
-            },
+            Transport::Plain(tcp) => ready!(Pin::new(&mut *tcp.borrow_mut()).poll_read(cx, &mut buf))?,
             Transport::Tls(tls) => {
-                let mut buf = ReadBuf::new(into);
                 ready!(tls.borrow_mut().as_read().poll_read(cx, &mut buf)).or_else(end_without_notify)?;
-                Poll::Ready(Ok(buf.filled().len()))
             }
         }
+        Poll::Ready(Ok(buf.filled().len()))
     }
 
-    /// Ready when a read of the socket may find something; costs no system call.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Transport::Plain(tcp) => tcp.poll_read_ready(cx).map(drop),
-            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).map(drop),
-        }
-    }
-
-    /// Something happened to an idle connection: its peer closed it, or spoke out of turn.
+    /// Something happened to an idle connection: its peer closed it, or spoke out of turn. Costs no system call.
     pub fn has_news(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        match self {
+            Transport::Plain(tcp) => tcp.borrow().poll_read_ready(cx).is_ready(),
+            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).is_ready(),
+        }
     }
 
     pub fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Transport::Plain(tcp) => loop {
-                match write_plain(tcp, parts) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(tcp.poll_write_ready(cx))?,
-                    result => return Poll::Ready(result),
-                }
-            },
-            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_write_vectored(cx, parts),
+        match (self, parts) {
+            // `send` is cheaper than `writev`.
+            (Transport::Plain(tcp), [only]) => Pin::new(&mut *tcp.borrow_mut()).poll_write(cx, only),
+            (Transport::Plain(tcp), _) => Pin::new(&mut *tcp.borrow_mut()).poll_write_vectored(cx, parts),
+            (Transport::Tls(tls), _) => tls.borrow_mut().as_write().poll_write_vectored(cx, parts),
         }
     }
 
@@ -81,15 +76,15 @@ impl Transport {
     }
 
     /// Ends the sending direction: close_notify where there is TLS, then FIN.
-    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Transport::Plain(tcp) => Poll::Ready(socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Write)),
-            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_shutdown(cx),
-        }
-    }
-
     pub async fn shutdown(&self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_shutdown(cx)).await
+    }
+
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(tcp) => Pin::new(&mut *tcp.borrow_mut()).poll_shutdown(cx),
+            Transport::Tls(tls) => tls.borrow_mut().as_write().poll_shutdown(cx),
+        }
     }
 
     /// Writes all of it.
@@ -102,14 +97,6 @@ impl Transport {
             bytes = &bytes[written..];
         }
         std::future::poll_fn(|cx| self.poll_flush(cx)).await
-    }
-}
-
-/// One piece needs no vector: `send` is cheaper than `writev`.
-fn write_plain(tcp: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    match parts {
-        [only] => tcp.try_write(only),
-        _ => tcp.try_write_vectored(parts),
     }
 }
 
@@ -165,7 +152,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Plain(tcp) => Pin::new(tcp.get_mut()).poll_read(cx, buf),
             Transport::Tls(tls) => tls.get_mut().as_read().poll_read(cx, buf).map(|r| r.or_else(end_without_notify)),
         }
     }

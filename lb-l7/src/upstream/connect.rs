@@ -87,7 +87,7 @@ async fn attempt(worker: &Worker, backend: &Arc<Backend>, plan: &PoolPlan) -> Re
     tcp.set_nodelay(true).map_err(UpstreamErrorKind::Connect)?;
     let counted = Counted::new(&backend.live, worker.index);
     let Some(tls) = &plan.tls else {
-        return Ok(Opened { transport: Transport::Plain(tcp), alpn_h2: false, counted });
+        return Ok(Opened { transport: Transport::plain(tcp), alpn_h2: false, counted });
     };
     let name = plan.pool.config.tls.as_ref().and_then(|t| t.server_name.as_deref());
     let name = tls_client::server_name(name, address).map_err(|e| UpstreamErrorKind::Tls(std::io::Error::other(e)))?;
