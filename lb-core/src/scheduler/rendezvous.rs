@@ -119,3 +119,25 @@ const fn log2(x: u64) -> u64 {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn logarithms_are_right_to_a_hundred_thousandth(x in 1_u64..) {
+            let exact = 64.0 - (x as f64).log2();
+            let found = minus_log2(x) as f64 / (1_u64 << 32) as f64;
+            prop_assert!((found - exact).abs() < 1e-5, "{found} for {exact}");
+        }
+
+        #[test]
+        fn logarithms_never_rise(x in any::<u64>(), more in any::<u64>()) {
+            prop_assert!(minus_log2(x) >= minus_log2(x.saturating_add(more)));
+            prop_assert!(minus_log2(x) >= minus_log2(x.saturating_add(1)));
+        }
+    }
+}

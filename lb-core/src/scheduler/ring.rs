@@ -20,7 +20,7 @@ impl Ring {
 
     /// The next usable backend; passing over the others keeps the rest smooth.
     pub fn next(&self, cursor: &mut Cursor, backends: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        for step in 0..self.0.len() {
+        for step in 0..self.0.len().min(PATIENCE + backends) {
             let index = self.at(cursor.advance())?;
             if usable(index) {
                 return Some(index);
@@ -29,7 +29,9 @@ impl Ring {
                 return None;
             }
         }
-        None
+        // Nearly all are unusable: rather any of the others now than the right one after a long walk.
+        let start = self.at(cursor.next)?;
+        (start..backends).chain(0..start).find(|i| usable(*i))
     }
 
     /// The backend whose turn is at this position; the ring has no end.

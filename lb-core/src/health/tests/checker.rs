@@ -138,6 +138,17 @@ async fn pass(time: Duration) {
     settle().await;
 }
 
+/// Until the probe of `b0` has begun.
+async fn under_way(script: &Script) {
+    for _ in 0..1000 {
+        if !script.asked("b0").is_empty() {
+            return;
+        }
+        pass(Duration::from_millis(50)).await;
+    }
+    panic!("b0 is not checked");
+}
+
 /// Lets the checker and its probes do what they can without the clock.
 async fn settle() {
     for _ in 0..20 {
@@ -309,13 +320,35 @@ async fn without_a_check_backends_are_taken_for_usable() {
 async fn a_result_that_comes_after_the_backend_was_removed_is_ignored() {
     let (snapshot, script, checker) = start(checked(1));
     script.set("b0", Answer::Silence);
-    while script.asked("b0").is_empty() {
-        pass(Duration::from_millis(50)).await;
-    }
+    under_way(&script).await;
     reload(&checker, vec![], &snapshot);
     pass(2 * SECOND).await;
     assert_eq!(health(&snapshot), [Health::Unknown]);
     assert!(backend(&snapshot, 0).live.check_report().is_none());
+}
+
+/// An answer that was asked for before the operator's change must not speak for what is there now.
+#[tokio::test(start_paused = true)]
+async fn a_forced_check_makes_the_one_under_way_count_for_nothing() {
+    let (snapshot, script, checker) = start(checked(1));
+    script.set("b0", Answer::Silence);
+    under_way(&script).await;
+    script.set("b0", Answer::Success);
+    let backend = backend(&snapshot, 0);
+    checker.force(&backend);
+    pass(2 * SECOND).await;
+    assert_eq!(backend.live.check_report().unwrap().outcome, Outcome::success("well"));
+    assert_eq!(backend.live.checks.failures[FailureReason::Timeout as usize].get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_ends_in_maintenance_changes_no_health() {
+    let (snapshot, script, _checker) = start(checked(1));
+    script.set("b0", Answer::Silence);
+    under_way(&script).await;
+    backend(&snapshot, 0).live.set_admin_override(Some(AdminState::Maint));
+    pass(2 * SECOND).await;
+    assert_eq!(health(&snapshot), [Health::Unknown]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,19 @@ fn a_full_backend_is_passed_over_and_a_full_pool_is_full() {
     assert_eq!(chosen(&pool, &[]), Some(1));
 }
 
+#[test]
+fn every_slot_of_the_pool_is_found_before_it_is_full() {
+    for scheduler in ALL {
+        let one = |b: config::Backend| Arc::new(config::Backend { max_connections: Some(1), ..b });
+        let backends = fixtures::backends(&[1; 8]).into_iter().map(one).collect();
+        let pool = fixtures::serving(config::Pool { backends, ..fixtures::pool("pool", scheduler, vec![]) });
+        let mut places: Vec<_> = (0..8).map(|_| chosen(&pool, &[])).collect();
+        places.sort();
+        assert_eq!(places, (0..8).map(Some).collect::<Vec<_>>(), "{scheduler:?}");
+        assert!(matches!(choose(&pool, &mut PoolCursor::default(), key(0), &[]), Choice::Full));
+    }
+}
+
 /// Another one that is full is worth waiting for; the one that has just failed is not.
 #[test]
 fn a_retry_waits_rather_than_asking_the_same_backend_again() {
