@@ -8,7 +8,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::decode::{At, Entry, Scalar};
-use super::diagnostic::Problems;
+use super::diagnostic::{Complaint, Problems, nearest, quoted};
 
 /// Types of a mapping with fixed keys: `key: Type = default, range;`. Every key is optional to the
 /// decoder; a default makes a getter of the key's name.
@@ -70,7 +70,7 @@ macro_rules! keys {
                 let mut object = $crate::config::keys::Object::new(&[$( $doc ),+]);
                 $(
                     let schema = <$kind as $crate::config::decode::Decode>::schema(generator);
-                    #[allow(unused_mut)]
+                    #[allow(unused_mut, reason = "a key may have neither default nor range")]
                     let mut property = $crate::config::keys::Property::new(schema, &[$( $key_doc ),+]);
                     $( property.default::<$kind>(&$default); )?
                     $( property.range::<$kind>($range); )?
@@ -86,7 +86,7 @@ macro_rules! keys {
 macro_rules! words {
     ($( $kind:ty, $what:literal { $( $word:literal => $value:path ),+ $(,)? } )+) => { $(
         impl $crate::config::decode::Scalar for $kind {
-            const EXPECTED: &'static str = concat!("a ", $what);
+            const EXPECTED: &'static str = concat!("a word (", $what, ")");
 
             fn parse(text: &str) -> Result<Self, $crate::config::diagnostic::Complaint> {
                 match text {
@@ -107,8 +107,6 @@ macro_rules! words {
 }
 
 pub(super) use {keys, words};
-
-use super::diagnostic::{Complaint, nearest, quoted};
 
 pub(super) fn unknown_word(what: &str, text: &str, words: &[&str]) -> Complaint {
     // What is near to a word of two or three characters means nothing.

@@ -75,43 +75,62 @@ impl Validator<'_, '_> {
 
     fn http_probe(&mut self, probe: &At<raw::HttpProbe>) -> Option<model::HttpProbe> {
         let raw = &probe.value;
-        let path = raw.path();
-        if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let span = raw.path.given().map_or(probe.span, |path| path.span);
-            return self.refuse(span, "the path of a check begins with `/` and is printable ASCII");
-        }
-        if let Some(host) = raw.host.given()
-            && let Err(complaint) = check_host(&host.value)
-        {
-            self.problems.complaint(host.span, complaint);
-            return None;
-        }
+        let path = self.check_path(&raw.path);
+        let host = self.check_host(&raw.host);
         Some(model::HttpProbe {
             method: raw.method().0,
-            path,
-            host: raw.host.value().cloned(),
+            path: path.map(|()| raw.path())?,
+            host: host.map(|()| raw.host.value().cloned())?,
             expect: expected(&raw.expect),
             body_contains: raw.body_contains.value().cloned(),
         })
     }
 
-    fn udp_probe(&mut self, probe: &At<raw::UdpProbe>) -> Option<model::UdpProbe> {
-        let raw = &probe.value;
-        let send = match (&raw.send, &raw.send_hex) {
-            (Entry::Given(text), Entry::Absent) => text.value.clone().into_bytes(),
-            (Entry::Absent, Entry::Given(hex)) => hex.value.0.clone(),
-            (Entry::Bad, _) | (_, Entry::Bad) => return None,
-            _ => return self.refuse(probe.key, "a udp probe has one of `send`, `send_hex`"),
+    fn check_path(&mut self, entry: &Entry<String>) -> Option<()> {
+        let Some(path) = entry.given() else { return Some(()) };
+        if path.value.starts_with('/') && path.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Some(());
+        }
+        self.refuse(path.span, "the path of a check begins with `/` and is printable ASCII")
+    }
+
+    /// What is sent in the Host field; unlike a route's condition it may have a port.
+    fn check_host(&mut self, entry: &Entry<String>) -> Option<()> {
+        let Some(host) = entry.given() else { return Some(()) };
+        let name = match host.value.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => name,
+            _ => &host.value,
         };
-        let expect = match (&raw.expect, &raw.expect_hex) {
-            (Entry::Absent, Entry::Absent) => None,
-            (Entry::Given(text), Entry::Absent) if text.value == "any" => None,
+        host_name::<model::HostPattern>(name, &host.value)
+            .map_err(|complaint| self.problems.complaint(host.span, complaint))
+            .ok()
+    }
+
+    fn udp_probe(&mut self, probe: &At<raw::UdpProbe>) -> Option<model::UdpProbe> {
+        let send = self.udp_send(probe);
+        let expect = self.udp_expect(probe);
+        Some(model::UdpProbe { send: send?, expect: expect? })
+    }
+
+    fn udp_send(&mut self, probe: &At<raw::UdpProbe>) -> Option<Vec<u8>> {
+        match (&probe.value.send, &probe.value.send_hex) {
             (Entry::Given(text), Entry::Absent) => Some(text.value.clone().into_bytes()),
             (Entry::Absent, Entry::Given(hex)) => Some(hex.value.0.clone()),
-            (Entry::Bad, _) | (_, Entry::Bad) => return None,
-            _ => return self.refuse(probe.key, "a udp probe has one of `expect`, `expect_hex`"),
-        };
-        Some(model::UdpProbe { send, expect })
+            (Entry::Bad, _) | (_, Entry::Bad) => None,
+            _ => self.refuse(probe.key, "a udp probe has one of `send`, `send_hex`"),
+        }
+    }
+
+    /// `Some(None)`: any datagram.
+    fn udp_expect(&mut self, probe: &At<raw::UdpProbe>) -> Option<Option<Vec<u8>>> {
+        match (&probe.value.expect, &probe.value.expect_hex) {
+            (Entry::Absent, Entry::Absent) => Some(None),
+            (Entry::Given(text), Entry::Absent) if text.value == "any" => Some(None),
+            (Entry::Given(text), Entry::Absent) => Some(Some(text.value.clone().into_bytes())),
+            (Entry::Absent, Entry::Given(hex)) => Some(Some(hex.value.0.clone())),
+            (Entry::Bad, _) | (_, Entry::Bad) => None,
+            _ => self.refuse(probe.key, "a udp probe has one of `expect`, `expect_hex`"),
+        }
     }
 
     fn script_probe(&mut self, script: &At<OneOrMore<String>>) -> Option<model::ScriptProbe> {
@@ -124,15 +143,6 @@ impl Validator<'_, '_> {
         }
         Some(model::ScriptProbe { command: list.items.iter().map(|item| item.value.clone()).collect() })
     }
-}
-
-/// What is sent in the Host field; unlike a route's condition it may have a port.
-fn check_host(host: &str) -> Result<(), crate::config::diagnostic::Complaint> {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => name,
-        _ => host,
-    };
-    host_name::<model::HostPattern>(name, host)
 }
 
 fn expected(entry: &Entry<OneOrMore<StatusRange>>) -> Vec<RangeInclusive<u16>> {

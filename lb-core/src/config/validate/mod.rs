@@ -18,11 +18,13 @@ use super::model::{self, Config};
 use super::raw;
 
 pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config> {
-    let mut validator = Validator { problems, pools: HashMap::new() };
+    let pools_known = !matches!(root.pools, Entry::Bad);
+    let mut validator = Validator { problems, pools: HashMap::new(), pools_known };
     validator.learn_pools(root);
     let frontends = validator.frontends(root);
     let pools = validator.pools(root);
     let metrics = validator.metrics(root);
+    let admin = validator.admin(&root.admin);
     validator.unused_pools();
     Some(Config {
         workers: root.workers.value().copied(),
@@ -30,7 +32,7 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
         pools: pools?,
         reload: reload(&root.reload),
         metrics: metrics?,
-        admin: validator.admin(&root.admin)?,
+        admin: admin?,
         log: log(&root.log),
     })
 }
@@ -38,6 +40,8 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
 struct Validator<'r, 'p> {
     problems: &'p mut Problems,
     pools: HashMap<&'r str, PoolUse>,
+    /// `false`: `pools` could not be read, so that no name can be called unknown.
+    pools_known: bool,
 }
 
 /// Where a pool is defined, and by whom it is used.
@@ -114,6 +118,9 @@ impl<'r> Validator<'r, '_> {
         if let Some(pool) = self.pools.get_mut(name.value.as_str()) {
             pool.used = true;
             return Some(Arc::from(name.value.as_str()));
+        }
+        if !self.pools_known {
+            return None;
         }
         let near = nearest(&name.value, self.pools.keys().copied());
         let help = near.and_then(|near| self.pools.get_mut(near).map(|pool| (near, pool))).map(|(near, pool)| {

@@ -1,6 +1,7 @@
 //! Pools and their backends.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Validator, collect};
@@ -67,31 +68,46 @@ impl Validator<'_, '_> {
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Arc<model::Backend>> {
         let raw = &item.value.0;
-        let written = self.required(&raw.address, item.span, "a backend", "address")?;
-        let address = match written.value.socket() {
-            Ok(address) => address,
-            // Refused with its frontend.
-            Err(_) if !needs_port => return None,
-            Err(complaint) => {
-                self.problems.complaint(written.span, complaint);
-                return None;
-            }
-        };
-        let unnamed = At { value: written.value.text.clone(), span: written.span, key: written.key };
-        let named = raw.name.given().unwrap_or(&unnamed);
-        let name = self.name(named, ":[]")?;
-        if let Some(first) = names.insert(name.clone(), named.span) {
-            let message = format!("two backends of this pool are named `{name}`");
-            self.problems.error_with(named.span, message, Help::First(first));
-            return None;
-        }
+        let address = self.backend_address(item, needs_port);
+        let name = self.backend_name(raw, names);
         Some(Arc::new(model::Backend {
-            name,
-            address,
+            name: name?,
+            address: address?,
             weight: raw.weight(),
             max_connections: raw.max_connections.value().copied(),
             state: raw.state(),
         }))
+    }
+
+    fn backend_address(&mut self, item: &At<forms::BackendEntry>, needs_port: bool) -> Option<SocketAddr> {
+        let written = self.required(&item.value.0.address, item.span, "a backend", "address")?;
+        match written.value.socket() {
+            Ok(address) => Some(address),
+            // Refused with its frontend.
+            Err(_) if !needs_port => None,
+            Err(complaint) => {
+                self.problems.complaint(written.span, complaint);
+                None
+            }
+        }
+    }
+
+    fn backend_name(&mut self, raw: &raw::Backend, names: &mut HashMap<Arc<str>, Span>) -> Option<Arc<str>> {
+        let unnamed = || {
+            raw.address.given().map(|address| At {
+                value: address.value.text.clone(),
+                span: address.span,
+                key: address.key,
+            })
+        };
+        let written = raw.name.given().cloned().or_else(unnamed)?;
+        let name = self.name(&written, ":[]")?;
+        if let Some(first) = names.insert(name.clone(), written.span) {
+            let message = format!("two backends of this pool are named `{name}`");
+            self.problems.error_with(written.span, message, Help::First(first));
+            return None;
+        }
+        Some(name)
     }
 
     fn pool_tls(&mut self, raw: &raw::Pool) -> Option<Option<model::PoolTls>> {

@@ -108,17 +108,17 @@ impl Validator<'_, '_> {
 
     fn redirect(&mut self, redirect: &At<forms::Redirect>) -> Option<model::Redirect> {
         let keys = &redirect.value.0;
-        let location = self.required(&keys.location, redirect.key, "a redirect", "location")?;
-        self.location(location)?;
+        let location = self.required(&keys.location, redirect.key, "a redirect", "location");
+        let good_location = location.and_then(|location| self.location(location));
         let Status(status) = keys.status();
         if ![301, 302, 303, 307, 308].contains(&status) {
             let span = keys.status.given().map_or(redirect.span, |status| status.span);
             return self.refuse(span, format!("a redirect has status 301, 302, 303, 307 or 308, found `{status}`"));
         }
-        Some(model::Redirect { status, location: location.value.clone() })
+        Some(model::Redirect { status, location: good_location? })
     }
 
-    fn location(&mut self, location: &At<String>) -> Option<()> {
+    fn location(&mut self, location: &At<String>) -> Option<String> {
         let text = &location.value;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return self.refuse(location.span, "a location is printable ASCII without spaces");
@@ -136,14 +136,24 @@ impl Validator<'_, '_> {
                 return None;
             }
         }
-        Some(())
+        Some(text.clone())
     }
 
     fn respond(&mut self, respond: &At<forms::Respond>) -> Option<model::Respond> {
         let keys = &respond.value.0;
+        let status = self.respond_status(keys, respond.span);
+        let content_type = self.content_type(&keys.content_type);
+        Some(model::Respond {
+            status: status?,
+            content_type: content_type.map(|()| keys.content_type())?,
+            body: keys.body(),
+        })
+    }
+
+    fn respond_status(&mut self, keys: &raw::RespondKeys, span: Span) -> Option<u16> {
         let Status(status) = keys.status();
-        let span = keys.status.given().map_or(respond.span, |status| status.span);
         if status < 200 {
+            let span = keys.status.given().map_or(span, |status| status.span);
             return self.refuse(span, format!("a fixed answer has a status from 200 to 599, found `{status}`"));
         }
         if let (204 | 304, Some(body)) = (status, keys.body.given())
@@ -152,12 +162,16 @@ impl Validator<'_, '_> {
             // RFC 9110, section 6.4.1.
             return self.refuse(body.key, format!("an answer with status {status} has no body"));
         }
-        let content_type = keys.content_type();
-        if !content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || content_type.is_empty() {
-            let span = keys.content_type.given().map_or(respond.span, |content_type| content_type.span);
-            return self.refuse(span, "a media type is printable ASCII");
+        Some(status)
+    }
+
+    fn content_type(&mut self, entry: &Entry<String>) -> Option<()> {
+        let Some(content_type) = entry.given() else { return Some(()) };
+        let printable = content_type.value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if printable && !content_type.value.is_empty() {
+            return Some(());
         }
-        Some(model::Respond { status, content_type, body: keys.body() })
+        self.refuse(content_type.span, "a media type is printable ASCII")
     }
 }
 
