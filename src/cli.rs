@@ -41,6 +41,7 @@ pub enum Verb {
     Status(Status),
     Backend(Backend),
     Explain(Explain),
+    Config(Config),
     Demo(Demo),
     Completions(Completions),
     Man(Man),
@@ -217,6 +218,67 @@ pub struct Explain {
     pub server: Server,
 }
 
+/// Show, compare and describe configuration files
+#[derive(Debug, Args)]
+pub struct Config {
+    #[command(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    Show(ConfigShow),
+    Diff(ConfigDiff),
+    Schema(ConfigSchema),
+}
+
+/// Print the effective configuration, with every default filled in
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb config show
+  lb config show ./lb.yaml
+
+Exit codes:
+  0  shown
+  1  invalid
+  2  unreadable")]
+pub struct ConfigShow {
+    #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub file: PathBuf,
+}
+
+/// Say what a reload would do
+///
+/// Compares NEW with what the running lb serves, or with another file.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb config diff /etc/lb/lb.yaml           edited, and not yet reloaded
+  lb config diff --from old.yaml new.yaml  without a running lb
+
+Exit codes:
+  0  compared, whether or not anything differs
+  1  a file is invalid
+  2  a file is unreadable, or no running lb was reached")]
+pub struct ConfigDiff {
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Compare with this file instead of the running lb
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Print the JSON Schema of the configuration file, for editors
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  lb config schema > lb.schema.json
+  sed -i '1i # yaml-language-server: $schema=lb.schema.json' lb.yaml")]
+pub struct ConfigSchema {}
+
 /// See lb work: three toy backends, two frontends and a table that lives
 ///
 /// Everything runs inside this process, on 127.0.0.1, without root, from a configuration file that
@@ -235,13 +297,13 @@ pub struct Demo {
     /// End by itself after this long
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub lasts: Option<Duration>,
-    /// Port of the frontend in clear text
+    /// Port of the frontend in clear text; 0 takes any
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
-    /// Port of the frontend with TLS
+    /// Port of the frontend with TLS; 0 takes any
     #[arg(long, default_value_t = 8443)]
     pub tls_port: u16,
-    /// Address of the metrics
+    /// Address of the metrics; port 0 takes any
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9600")]
     pub metrics: SocketAddr,
 }

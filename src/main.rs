@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, ConfigVerb, Verb};
 
 fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
@@ -43,6 +43,11 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Status(args) => ask(verbs::status::status(args)),
         Verb::Backend(args) => ask(verbs::backend::backend(args)),
         Verb::Explain(args) => ask(verbs::explain::explain(args)),
+        Verb::Config(config) => match &config.verb {
+            ConfigVerb::Show(args) => verbs::config::show(args),
+            ConfigVerb::Diff(args) => ask(verbs::config::diff(args)),
+            ConfigVerb::Schema(_) => verbs::config::schema(),
+        },
         Verb::Completions(args) => verbs::shell::completions(args),
         Verb::Man(args) => verbs::shell::man(args),
     }

@@ -154,7 +154,7 @@ fn run_refuses_a_broken_file_before_it_binds_anything() {
 fn completions_know_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let script = ran(lb(&["completions", shell])).stdout;
-        for verb in ["run", "check", "reload", "status", "backend", "explain", "demo", "man"] {
+        for verb in ["run", "check", "reload", "status", "backend", "explain", "config", "demo", "man"] {
             assert!(script.contains(verb), "{verb} in {shell}");
         }
     }
@@ -166,10 +166,42 @@ fn there_is_a_man_page_for_every_verb() {
     let mut command = lb(&["man"]);
     command.arg(dir.path());
     assert_eq!(ran(command).code, Some(0));
-    for page in ["lb.1", "lb-run.1", "lb-check.1", "lb-backend.1", "lb-demo.1"] {
+    for page in ["lb.1", "lb-run.1", "lb-check.1", "lb-backend.1", "lb-config.1", "lb-config-diff.1", "lb-demo.1"] {
         let text = fs::read_to_string(dir.path().join(page)).unwrap();
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
     }
     let run = fs::read_to_string(dir.path().join("lb-run.1")).unwrap();
     assert!(run.contains("EXIT CODES") && run.contains("SIGHUP"));
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema: serde_json::Value = serde_json::from_str(&ran(lb(&["config", "schema"])).stdout).unwrap();
+    assert!(schema["properties"]["frontends"].is_object());
+}
+
+#[test]
+fn what_show_prints_is_a_valid_file_that_differs_in_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir, "lb.yaml", VALID);
+    let mut show = lb(&["config", "show"]);
+    show.arg(&file);
+    let shown = ran(show);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let again = write(&dir, "shown.yaml", &shown.stdout);
+    let mut diff = lb(&["config", "diff", "--from"]);
+    diff.arg(&file).arg(&again);
+    assert_eq!(ran(diff).stdout, "nothing would change\n");
+}
+
+#[test]
+fn diff_of_two_files_names_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = write(&dir, "old.yaml", VALID);
+    let new = write(&dir, "new.yaml", &VALID.replace("[127.0.0.1:8080]", "[127.0.0.1:8080, 127.0.0.1:8081]"));
+    let mut diff = lb(&["config", "diff", "--from"]);
+    diff.arg(&old).arg(&new);
+    let ran = ran(diff);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("127.0.0.1:8081") && !ran.stdout.contains("127.0.0.1:8080"), "{}", ran.stdout);
 }

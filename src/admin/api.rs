@@ -1,5 +1,6 @@
 //! The routes of the admin API.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -7,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use lb_core::config;
 use lb_l7::{ExplainRequest, Explanation};
 
-use super::messages::{BackendCommand, BackendStatus, Failure, ReloadReport, Status};
+use super::messages::{BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, Status};
 use crate::supervisor::{Supervisor, Trigger};
 
 /// A whole configuration file must fit.
@@ -27,6 +29,7 @@ pub fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/backend", post(backend))
         .route("/v1/explain", post(explain))
+        .route("/v1/config/diff", post(diff))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(supervisor)
 }
@@ -47,6 +50,25 @@ async fn backend(State(lb): Lb, Json(command): Json<BackendCommand>) -> Answer<B
 
 async fn explain(State(lb): Lb, Json(request): Json<ExplainRequest>) -> Answer<Explanation> {
     lb.explain(&request).map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+/// Parsing thousands of backends takes a while, which the control side must not feel.
+async fn diff(State(lb): Lb, Json(request): Json<DiffRequest>) -> Answer<DiffReport> {
+    let serving = lb.snapshot().config.clone();
+    let report = tokio::task::spawn_blocking(move || compare(&serving, &request)).await;
+    report.map(Json).map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))
+}
+
+fn compare(serving: &config::Config, request: &DiffRequest) -> DiffReport {
+    let env = |name: &str| std::env::var(name).ok();
+    match config::load(&request.text, Path::new(&request.origin), &env) {
+        Ok(new) => DiffReport {
+            changes: config::diff(serving, &new.config).to_string(),
+            warnings: new.warnings.to_string(),
+            errors: String::new(),
+        },
+        Err(errors) => DiffReport { changes: String::new(), warnings: String::new(), errors: errors.to_string() },
+    }
 }
 
 impl IntoResponse for Refusal {

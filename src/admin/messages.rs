@@ -128,6 +128,22 @@ pub struct BackendCommand {
     pub state: AdminState,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DiffRequest {
+    /// Shown in diagnostics.
+    pub origin: String,
+    pub text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DiffReport {
+    /// One line for each; empty: nothing would change.
+    pub changes: String,
+    pub warnings: String,
+    /// Not empty: the file is invalid, and a reload would refuse it.
+    pub errors: String,
+}
+
 /// Every answer that is not 200.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {

@@ -1,5 +1,6 @@
 //! The demo's own client: a request every now and then, so that there is something to see.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Counts what it got.
 pub struct Client {
-    port: u16,
+    frontend: SocketAddr,
     answered: AtomicU64,
     failed: AtomicU64,
 }
 
 impl Client {
-    pub fn new(port: u16) -> Self {
-        Self { port, answered: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    pub fn new(frontend: SocketAddr) -> Self {
+        Self { frontend, answered: AtomicU64::new(0), failed: AtomicU64::new(0) }
     }
 
     /// Until lb drains.
@@ -69,7 +70,7 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let stream = TcpStream::connect(self.frontend).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         sender.ready().await?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use super::Addresses;
 use super::toy::Toy;
-use crate::cli;
 
 /// Removed when this is dropped.
 pub struct Files {
@@ -17,16 +17,16 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn write(args: &cli::Demo, toys: &[Toy]) -> Result<Self> {
+    pub fn write(addresses: &Addresses, toys: &[Toy]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("lb-demo-").tempdir().context("no temporary directory")?;
         certificate(dir.path())?;
         let files = Self { config: dir.path().join("lb.yaml"), socket: dir.path().join("admin.sock"), _dir: dir };
-        fs::write(&files.config, files.text(args, toys)).context("cannot write the demo's configuration")?;
+        fs::write(&files.config, files.text(addresses, toys)).context("cannot write the demo's configuration")?;
         Ok(files)
     }
 
-    fn text(&self, args: &cli::Demo, toys: &[Toy]) -> String {
-        let cli::Demo { port, tls_port, metrics, .. } = args;
+    fn text(&self, addresses: &Addresses, toys: &[Toy]) -> String {
+        let Addresses { web, web_tls, metrics } = addresses;
         let dir = self.config.parent().unwrap_or(Path::new(".")).display();
         let socket = self.socket.display();
         let backends: String = toys
@@ -38,11 +38,11 @@ impl Files {
 frontends:
   web:
     mode: http
-    listen: 127.0.0.1:{port}
+    listen: {web}
     pool: toys
   web-tls:
     mode: http
-    listen: 127.0.0.1:{tls_port}
+    listen: {web_tls}
     tls:
       certificates:
         - {{ cert: {dir}/demo.crt, key: {dir}/demo.key }}
@@ -51,6 +51,7 @@ pools:
   toys:
     scheduler: round-robin
     check: {{ http: {{ path: /healthz }}, interval: 1s, timeout: 500ms, rise: 2, fall: 2 }}
+    retry: {{ attempts: 2, budget: 100% }}
     backends:
 {backends}reload: {{ watch: true, drain_timeout: 5s }}
 metrics: {{ listen: \"{metrics}\" }}

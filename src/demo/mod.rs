@@ -31,17 +31,26 @@ const NAMES: [&str; 3] = ["red", "green", "blue"];
 const REDRAW: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(3);
 
+/// Where the demo serves; each was free a moment ago.
+struct Addresses {
+    web: SocketAddr,
+    web_tls: SocketAddr,
+    metrics: SocketAddr,
+}
+
 pub fn demo(args: &cli::Demo) -> Result<()> {
-    for (port, flag) in [(args.port, "--port"), (args.tls_port, "--tls-port")] {
-        free(SocketAddr::from(([127, 0, 0, 1], port)), flag)?;
-    }
-    free(args.metrics, "--metrics")?;
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let addresses = Addresses {
+        web: free(local(args.port), "--port")?,
+        web_tls: free(local(args.tls_port), "--tls-port")?,
+        metrics: free(args.metrics, "--metrics")?,
+    };
     let toys = NAMES.map(Toy::bind).into_iter().collect::<Result<Vec<_>>>()?;
-    let files = Files::write(args, &toys)?;
+    let files = Files::write(&addresses, &toys)?;
     let screen = Screen::new();
     let options = Options { config: files.config.clone(), log: Box::new(screen.log()), lasts: args.lasts };
-    let client = Arc::new(Client::new(args.port));
-    screen.print(&welcome(args, &toys, &files));
+    let client = Arc::new(Client::new(addresses.web));
+    screen.print(&welcome(&addresses, &toys, &files));
     supervisor::serve(options, |supervisor| {
         tokio::spawn(client.clone().send_now_and_then(supervisor.clone()));
         tokio::spawn(watch(supervisor.clone(), client.clone(), screen.clone()));
@@ -52,8 +61,11 @@ pub fn demo(args: &cli::Demo) -> Result<()> {
 }
 
 /// Two processes may share a port if both ask for it, so lb's own listener would not notice.
-fn free(address: SocketAddr, flag: &str) -> Result<()> {
-    let Err(error) = TcpListener::bind(address) else { return Ok(()) };
+fn free(address: SocketAddr, flag: &str) -> Result<SocketAddr> {
+    let error = match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
     let port = address.port();
     let other = if port < 50_000 { port + 1000 } else { port - 1000 };
     let value = if flag == "--metrics" { format!("{}:{other}", address.ip()) } else { other.to_string() };
@@ -77,21 +89,22 @@ async fn watch(supervisor: Arc<Supervisor>, client: Arc<Client>, screen: Screen)
     }
 }
 
-fn welcome(args: &cli::Demo, toys: &[Toy], files: &Files) -> String {
-    let cli::Demo { port, tls_port, metrics, .. } = args;
+fn welcome(addresses: &Addresses, toys: &[Toy], files: &Files) -> String {
+    let Addresses { web, web_tls, metrics } = addresses;
+    let lb = std::env::args().next().unwrap_or_else(|| "lb".to_owned());
     let first = toys.first().map_or(0, |toy| toy.address.port());
     let socket = files.socket.display();
     let config = files.config.display();
     format!(
-        "lb balances http://127.0.0.1:{port} and https://127.0.0.1:{tls_port} over three toy backends. Try, in another terminal:
+        "lb balances http://{web} and https://{web_tls} over three toy backends. Try, in another terminal:
 
-  curl http://127.0.0.1:{port}/
-  curl -k --http2 https://127.0.0.1:{tls_port}/
+  curl http://{web}/
+  curl -k --http2 https://{web_tls}/
   curl -X POST 127.0.0.1:{first}/stop     the backend red plays dead, and leaves; /start brings it back
   export LB_SOCKET={socket}
-  lb status
-  lb backend drain toys/green --wait
-  lb explain http://127.0.0.1:{port}/
+  {lb} status
+  {lb} backend drain toys/green --wait
+  {lb} explain http://{web}/
   curl -s http://{metrics}/metrics | grep ^lb_
   edit {config} and see lb reload it, or refuse it
 

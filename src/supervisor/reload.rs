@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, ensure};
 use lb_core::config::{self, Config, LoadError, Loaded};
 use lb_core::snapshot::Snapshot;
 use lb_l7::Prepared;
@@ -18,7 +18,7 @@ use tracing::{error, info};
 use super::clock::{now, wall_clock};
 use super::endpoints::PreparedEndpoints;
 use super::service;
-use super::start::{Stack, Supervisor};
+use super::start::{Stack, Supervisor, workers};
 use super::watch::FileWatch;
 use crate::admin::messages::{LastReload, ReloadReport, ReloadResult};
 
@@ -94,7 +94,7 @@ impl Supervisor {
         let config = Arc::new(config);
         let old = self.snapshot();
         refuse_what_needs_a_restart(&old, &config)?;
-        let changes = Vec::new();
+        let changes = config::diff(&old.config, &config).to_string().lines().map(str::to_owned).collect();
         let snapshot = Arc::new(Snapshot::build(config.clone(), sha256, old.workers, Some(&old)));
         let watch = (old.config.reload.watch != config.reload.watch)
             .then(|| FileWatch::wanted(&config.reload, &self.path, &self.changed))
@@ -178,10 +178,8 @@ fn millis(took: Duration) -> f64 {
 
 /// Every counter has one shard per worker, so their number is fixed for the life of the process.
 fn refuse_what_needs_a_restart(old: &Snapshot, new: &Config) -> Result<()> {
-    if old.config.workers != new.workers {
-        let wanted = new.workers.map_or_else(|| "one per core".to_owned(), |n| n.to_string());
-        bail!("`workers` is {} and the file now says {wanted}: that takes a restart", old.workers);
-    }
+    let (now, wanted) = (old.workers, workers(new));
+    ensure!(now == wanted, "lb runs {now} workers and the file now wants {wanted}: that takes a restart");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use lb_core::config::{self, LoadError, Loaded};
+use lb_core::config::{self, Config, LoadError, Loaded};
 use lb_core::health::Checker;
 use lb_core::snapshot::Snapshot;
 use lb_l7::{Plan, Tier};
@@ -70,7 +70,7 @@ impl Supervisor {
         // First, since it tells whether another lb serves this very file: the listeners could not,
         // as several processes may share a port.
         let endpoints = BoundEndpoints::bind(&config).map_err(Failed::from)?;
-        let workers = config.workers.unwrap_or_else(cores);
+        let workers = workers(&config);
         let snapshot = Arc::new(Snapshot::build(config.clone(), loaded.sha256, workers, None));
         let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())
             .map_err(|e| Failed::from(anyhow::Error::from(e)))?;
@@ -124,6 +124,7 @@ impl Supervisor {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// How many the configuration asks for: one per core where it does not say.
+pub(super) fn workers(config: &Config) -> usize {
+    config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

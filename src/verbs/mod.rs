@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod check;
+pub mod config;
 pub mod explain;
 pub mod reload;
 pub mod shell;

@@ -1,0 +1,50 @@
+//! `lb config show|diff|schema`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use lb_core::config::{self, LoadError, Loaded};
+
+use crate::admin::client::Client;
+use crate::admin::messages::{DiffReport, DiffRequest};
+use crate::cli;
+use crate::exit::{Silent, print};
+
+pub fn show(args: &cli::ConfigShow) -> Result<()> {
+    print(config::show(&load(&args.file)?.config))
+}
+
+pub fn schema() -> Result<()> {
+    print(config::schema())
+}
+
+pub async fn diff(args: &cli::ConfigDiff) -> Result<()> {
+    let changes = match &args.from {
+        Some(old) => config::diff(&load(old)?.config, &load(&args.new)?.config).to_string(),
+        None => with_running(args).await?,
+    };
+    print(if changes.is_empty() { "nothing would change\n" } else { &changes })
+}
+
+/// The running lb reads the text, so that its environment fills in the variables.
+async fn with_running(args: &cli::ConfigDiff) -> Result<String> {
+    let text = fs::read_to_string(&args.new).with_context(|| args.new.display().to_string())?;
+    let request = DiffRequest { origin: args.new.display().to_string(), text };
+    let report: DiffReport = Client::find(&args.server)?.post("/v1/config/diff", &request).await?;
+    if !report.errors.is_empty() {
+        eprintln!("{}", report.errors);
+        return Err(Silent(1).into());
+    }
+    Ok(report.changes)
+}
+
+fn load(path: &Path) -> Result<Loaded> {
+    match config::load_file(path) {
+        Err(LoadError::Invalid(diagnostics)) => {
+            eprintln!("{diagnostics}");
+            Err(Silent(1).into())
+        }
+        result => result.with_context(|| path.display().to_string()),
+    }
+}
