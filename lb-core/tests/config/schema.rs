@@ -43,6 +43,19 @@ fn the_schema_knows_every_key_of_the_decoder() {
     assert_eq!(decoder, schema);
 }
 
+/// So that whatever is tried with that file is tried with every key.
+#[test]
+fn one_good_file_has_every_key() {
+    let file = repository().join("tests/config/good/everything.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let is_there = |key: &str| text.split([' ', '\n', '{']).any(|word| word.strip_suffix(':') == Some(key));
+    let schema = reachable(&parsed());
+    let not_yet = ["nodes", "vrrp", "idle_timeout"];
+    let keys = objects(&schema).into_iter().flat_map(Map::keys);
+    let missing: Vec<_> = keys.filter(|key| !is_there(key) && !not_yet.contains(&key.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Near no key of the language.
 const STRANGER: &str = "qqqqqqqqqqqqqqqq";
 
