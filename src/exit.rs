@@ -31,11 +31,24 @@ impl From<anyhow::Error> for Failed {
 
 impl Display for Failed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:#}", self.0)
+        out.write_str(&words(&self.0))
     }
 }
 
 impl std::error::Error for Failed {}
+
+/// An error and its causes in one line, each told once, though some errors quote their cause themselves.
+pub fn words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.ends_with(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
 
 /// To standard output. A reader that has seen enough (`| head`) is no error.
 pub fn print(text: impl Display) -> Result<()> {
@@ -50,7 +63,26 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(Silent(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }
-    eprintln!("lb: {error:#}");
+    eprintln!("lb: {}", words(error));
     let refused = error.is::<Failed>() || error.is::<Refused>();
     ExitCode::from(if refused { 1 } else { 2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot listen: {source}")]
+    struct Quoting {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let quoting = anyhow::Error::from(Quoting { source: io::Error::other("port taken") });
+        assert_eq!(words(&quoting), "cannot listen: port taken");
+        let plain = anyhow::Error::from(io::Error::other("port taken")).context("cannot listen");
+        assert_eq!(words(&plain), "cannot listen: port taken");
+    }
 }

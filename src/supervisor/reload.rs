@@ -21,6 +21,7 @@ use super::service;
 use super::start::{Stack, Supervisor, workers};
 use super::watch::FileWatch;
 use crate::admin::messages::{LastReload, ReloadReport, ReloadResult};
+use crate::exit::words;
 
 /// Changes or problems that a log line names.
 const NAMED: usize = 20;
@@ -128,7 +129,7 @@ impl Supervisor {
     }
 
     fn refused(&self, why: &anyhow::Error, took: Duration) -> ReloadReport {
-        let errors = format!("{why:#}");
+        let errors = words(why);
         error!(reason = reason(why), "configuration refused, the old one goes on");
         self.reloads.record(ReloadResult::Refused, took, errors.clone());
         report(ReloadResult::Refused, &self.snapshot(), took, Texts { errors, ..Texts::default() })
@@ -166,7 +167,7 @@ fn shortened(changes: &[String]) -> String {
 
 /// One line; the report has the source lines as well.
 fn reason(why: &anyhow::Error) -> String {
-    let Some(LoadError::Invalid(diagnostics)) = why.downcast_ref() else { return format!("{why:#}") };
+    let Some(LoadError::Invalid(diagnostics)) = why.downcast_ref() else { return words(why) };
     let lines: Vec<_> =
         diagnostics.iter().map(|d| format!("line {}, column {}: {}", d.line, d.column, d.message)).collect();
     shortened(&lines)
