@@ -4,6 +4,7 @@ FOR ?=
 SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
+SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
 .PHONY: help build demo test lint fuzz bench-l7 install clean
 .DEFAULT_GOAL := help
@@ -40,6 +41,14 @@ bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
 
 install: build ## install the program, its man pages, completions and systemd unit below PREFIX
 	install -Dm755 target/release/lb $(DESTDIR)$(PREFIX)/bin/lb
+	install -Dm644 deploy/schema/lb.schema.json $(DESTDIR)$(PREFIX)/share/lb/lb.schema.json
+	install -Dm644 deploy/systemd/lb.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lb.conf
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system $(SHARED))
+	sed 's|/usr/bin/lb|$(PREFIX)/bin/lb|' deploy/systemd/lb.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lb.service
+	target/release/lb man $(DESTDIR)$(PREFIX)/share/man/man1
+	target/release/lb completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lb
+	target/release/lb completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lb
+	target/release/lb completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lb.fish
 
 clean: ## remove what was built
 	$(CARGO) clean
