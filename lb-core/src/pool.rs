@@ -1,6 +1,6 @@
 //! Pools and backends as they serve: what the file says, joined to live state that survives a reload.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config;
@@ -65,8 +65,6 @@ pub struct BackendLive {
     admin_override: AtomicU8,
     /// Requests in flight over all workers; kept only where `max_connections` is set.
     slots: AtomicU32,
-    /// Raised whenever new requests must stop at once (Down, Drain, Maint, removed).
-    pub epoch: AtomicU64,
     pub counters: Sharded<BackendCounters>,
     pub checks: CheckCounters,
     check_report: Mutex<Option<CheckReport>>,
@@ -166,7 +164,6 @@ impl BackendLive {
             health: AtomicU8::new(health as u8),
             admin_override: AtomicU8::new(0),
             slots: AtomicU32::new(0),
-            epoch: AtomicU64::new(0),
             counters: Sharded::new(workers),
             checks: CheckCounters::default(),
             check_report: Mutex::new(None),
@@ -183,7 +180,6 @@ impl BackendLive {
 
     pub fn set_health(&self, health: Health) {
         self.health.store(health as u8, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// The latest check; `None` before the first.
@@ -212,7 +208,6 @@ impl BackendLive {
             Some(AdminState::Maint) => 3,
         };
         self.admin_override.store(value, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Release);
     }
 }
 

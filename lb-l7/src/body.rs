@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Deref;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +68,9 @@ pub trait Source {
 
     /// No byte was handed out: the request can be sent again.
     fn is_untouched(&self) -> bool;
+
+    /// After the end: ready when the sender has closed its side of the connection.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl<S: Source> Source for &mut S {
@@ -85,6 +88,10 @@ impl<S: Source> Source for &mut S {
 
     fn is_untouched(&self) -> bool {
         (**self).is_untouched()
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_closed(cx)
     }
 }
 
@@ -111,6 +118,9 @@ pub enum SourceError {
     Reset(h2::Reason),
     #[error("more bytes than the limit")]
     TooLarge,
+    /// The body was complete, but its sender has left since.
+    #[error("the client closed the connection")]
+    Left,
 }
 
 /// The peer took no more bytes.
@@ -174,7 +184,7 @@ pub async fn pump(
 }
 
 /// Waits for the sink, but only arms the timer if it has to wait at all.
-async fn timed<F: Future<Output = Result<(), SinkError>>>(
+pub async fn timed<F: Future<Output = Result<(), SinkError>>>(
     timer: &Timer,
     patience: Duration,
     sending: F,

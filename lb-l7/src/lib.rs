@@ -13,6 +13,7 @@
 //! | [`http2`] | HTTP/2 heads and bodies, joined to ours |
 //! | [`head`], [`body`] | a message, whichever version carries it |
 //! | [`io`] | sockets, buffers and deadlines of a worker |
+//! | `fuzz` | a client's bytes against a connection in memory (feature `fuzz`) |
 //! | [`route`], [`tls`], [`access_log`] | what their names say |
 
 pub mod access_log;
@@ -21,6 +22,8 @@ mod body;
 mod client;
 mod error;
 mod explain;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod h1;
 mod head;
 mod http2;

@@ -66,6 +66,12 @@ impl Plan {
         self.by_address.get(listen).map(|i| &self.frontends[*i])
     }
 
+    /// The same frontend, by name and address, as it is in this plan.
+    pub fn continues(&self, old: &FrontendPlan) -> Option<&Arc<FrontendPlan>> {
+        let old = &old.frontend.config;
+        self.at(&old.listen).filter(|f| f.frontend.config.name == old.name)
+    }
+
     pub fn listen_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.frontends.iter().map(|f| f.frontend.config.listen)
     }

@@ -29,12 +29,15 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
         // Boxed, so that a connection without a request is small.
         match Box::pin(request(&connection, &transport, &mut inbox)).await {
             After::Persist => {}
-            After::Close => return close(&connection, &transport, &mut inbox).await,
+            After::Close => break,
+            After::Linger => return linger(&connection, &transport, &mut inbox).await,
             After::Abort => return,
         }
         connection.timer.set(connection.frontend.frontend.config.timeouts.idle);
     }
-    let _ = connection.timer.within(LINGER, transport.shutdown()).await;
+    if transport.is_tls() {
+        let _ = connection.timer.within(LINGER, transport.shutdown()).await;
+    }
 }
 
 /// Waits for the first byte of a request, for as long as the timer says; `false` when none will come.
@@ -149,8 +152,8 @@ async fn receive_request(
     parsed.map_err(rejected)
 }
 
-/// Ends a connection after its last response.
-async fn close(connection: &Connection, transport: &Transport, inbox: &mut Inbox) {
+/// Ends a connection whose client may still be sending.
+async fn linger(connection: &Connection, transport: &Transport, inbox: &mut Inbox) {
     let shut = connection.timer.within(LINGER, transport.shutdown()).await;
     if !matches!(shut, Ok(Ok(()))) {
         return;

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -34,18 +34,41 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Response bytes that may wait in one stream.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// Does the client begin with HTTP/2's preface (RFC 9113 section 3.4)? The bytes stay in the inbox.
-pub async fn knows_preface(transport: &Transport, inbox: &mut Inbox) -> io::Result<bool> {
+/// What no request of HTTP/1 begins with (RFC 9113 section 3.4).
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    Preface,
+    /// Meant for HTTP/2, but not its preface.
+    BadPreface,
+    Other,
+}
+
+impl Opening {
+    /// `None` while the bytes could still become either.
+    fn of(start: &[u8]) -> Option<Self> {
+        let length = start.len().min(PREFACE.len());
+        match start[..length] == PREFACE[..length] {
+            true if length == PREFACE.len() => Some(Opening::Preface),
+            true => None,
+            false if start.starts_with(PREFACE_LINE) => Some(Opening::BadPreface),
+            false => Some(Opening::Other),
+        }
+    }
+}
+
+/// Tells HTTP/2 from HTTP/1 by the first bytes, which stay in the inbox.
+pub async fn opening(transport: &Transport, inbox: &mut Inbox) -> io::Result<Opening> {
     poll_fn(|cx| {
         loop {
-            let start = inbox.filled();
-            let length = start.len().min(PREFACE.len());
-            if length > 0 && (start[..length] != PREFACE[..length] || length == PREFACE.len()) {
-                return Poll::Ready(Ok(start[..length] == *PREFACE));
+            if let Some(opening) = Opening::of(inbox.filled()) {
+                return Poll::Ready(Ok(opening));
             }
-            match std::task::ready!(inbox.poll_fill(transport, cx, false))? {
+            match ready!(inbox.poll_fill(transport, cx, false))? {
                 0 if inbox.is_empty() => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                0 => return Poll::Ready(Ok(false)),
+                0 => return Poll::Ready(Ok(Opening::Other)),
                 _ => {}
             }
         }
@@ -54,7 +77,7 @@ pub async fn knows_preface(transport: &Transport, inbox: &mut Inbox) -> io::Resu
 }
 
 pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: Inbox) {
-    if !matches!(connection.timer.limit(knows_preface(&transport, &mut inbox)).await, Ok(Ok(true))) {
+    if !matches!(connection.timer.limit(opening(&transport, &mut inbox)).await, Ok(Ok(Opening::Preface))) {
         return refuse(&connection, &transport).await;
     }
     let limits = &connection.frontend.frontend.config.limits;

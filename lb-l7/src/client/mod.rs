@@ -12,6 +12,7 @@ use lb_core::snapshot::FrontendLive;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use self::http2::Opening;
 use crate::admission::Place;
 use crate::io::deadline::{TimedOut, Timer};
 use crate::io::message::Inbox;
@@ -26,7 +27,6 @@ use crate::worker::{OpenConnection, View, Worker};
 pub struct Accepted {
     pub worker: Rc<Worker>,
     pub frontend: Arc<FrontendPlan>,
-    pub stream: TcpStream,
     pub peer: SocketAddr,
     pub place: Place,
     pub open: OpenConnection,
@@ -67,20 +67,21 @@ impl Drop for Active {
 }
 
 impl Connection {
-    fn new(accepted: Accepted) -> (Self, TcpStream) {
-        let Accepted { worker, frontend, stream, peer, place, open } = accepted;
+    fn new(accepted: Accepted) -> Self {
+        let Accepted { worker, frontend, peer, place, open } = accepted;
         let client = peer.ip().to_canonical();
-        let connection = Self {
+        let timer = worker.deadlines.timer();
+        timer.set(frontend.frontend.config.timeouts.header);
+        Self {
             view: worker.view(),
-            timer: worker.deadlines.timer(),
+            timer,
             peer: Rc::new(Peer { address: peer, name: client.to_string(), hash: client_hash(client), tls: None }),
             _active: Active::new(&frontend.frontend.live, worker.index),
             _place: place,
             _open: open,
             worker,
             frontend,
-        };
-        (connection, stream)
+        }
     }
 
     /// Takes up the newest plan; `false` when it no longer has this frontend, or the worker is draining.
@@ -92,10 +93,7 @@ impl Connection {
         if Rc::ptr_eq(&view, &self.view) {
             return true;
         }
-        let config = &self.frontend.frontend.config;
-        let Some(frontend) = view.plan.at(&config.listen).filter(|f| f.frontend.config.name == config.name) else {
-            return false;
-        };
+        let Some(frontend) = view.plan.continues(&self.frontend) else { return false };
         self.frontend = frontend.clone();
         self.view = view;
         true
@@ -106,11 +104,10 @@ impl Connection {
     }
 }
 
-pub async fn serve(accepted: Accepted) {
-    let (mut connection, stream) = Connection::new(accepted);
-    connection.timer.set(connection.frontend.frontend.config.timeouts.header);
+pub async fn serve(accepted: Accepted, stream: TcpStream) {
+    let mut connection = Connection::new(accepted);
     match connection.frontend.tls.clone() {
-        None => serve_plain(connection, stream).await,
+        None => serve_plain(connection, Transport::plain(stream)).await,
         Some(tls) => {
             // Boxed, as it is large and soon over.
             if let Some((transport, h2)) = Box::pin(handshake(&mut connection, &tls, stream)).await {
@@ -120,13 +117,18 @@ pub async fn serve(accepted: Accepted) {
     }
 }
 
-async fn serve_plain(connection: Connection, stream: TcpStream) {
-    let transport = Transport::plain(stream);
+/// A connection whose other end is in this process.
+#[cfg(feature = "fuzz")]
+pub async fn serve_memory(accepted: Accepted, pipe: tokio::io::DuplexStream) {
+    serve_plain(Connection::new(accepted), Transport::Memory(std::cell::RefCell::new(pipe))).await;
+}
+
+async fn serve_plain(connection: Connection, transport: Transport) {
     let mut inbox = Inbox::default();
     inbox.receive_early(&transport);
-    match connection.timer.limit(http2::knows_preface(&transport, &mut inbox)).await {
-        Ok(Ok(false)) => http1::serve(connection, transport, inbox).await,
-        Ok(Ok(true)) => Box::pin(http2::serve(connection, transport, inbox)).await,
+    match connection.timer.limit(http2::opening(&transport, &mut inbox)).await {
+        Ok(Ok(Opening::Other)) => http1::serve(connection, transport, inbox).await,
+        Ok(Ok(Opening::Preface | Opening::BadPreface)) => Box::pin(http2::serve(connection, transport, inbox)).await,
         // Nothing came: there is nobody to tell.
         Ok(Err(_)) | Err(TimedOut) => {}
     }

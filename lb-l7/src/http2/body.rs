@@ -85,6 +85,11 @@ impl Source for StreamSource {
     fn is_untouched(&self) -> bool {
         self.untouched
     }
+
+    /// Never: a client that loses interest resets the stream.
+    fn poll_closed(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 /// A body that is sent on a stream; `None` while there is no stream, or once it was ended by its head.

@@ -263,6 +263,18 @@ impl Source for MessageSource<'_> {
     fn is_untouched(&self) -> bool {
         *self.untouched
     }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Whoever has sent the next request already is still there.
+        if !self.inbox.is_empty() {
+            return Poll::Pending;
+        }
+        ready!(self.transport.poll_readable(cx));
+        match ready!(self.inbox.poll_fill(self.transport, cx, false)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
 }
 
 impl Inbox {

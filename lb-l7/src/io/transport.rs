@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 pub enum Transport {
     Plain(RefCell<TcpStream>),
     Tls(Box<RefCell<Tls>>),
+    /// Both ends in one process, for the fuzzer.
+    #[cfg(feature = "fuzz")]
+    Memory(RefCell<tokio::io::DuplexStream>),
 }
 
 #[derive(Debug)]
@@ -37,6 +40,10 @@ impl Transport {
         Transport::Tls(Box::new(RefCell::new(Tls::Client(stream))))
     }
 
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
     /// `Ok(0)` is the end of the stream.
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(into);
@@ -45,17 +52,25 @@ impl Transport {
             Transport::Tls(tls) => {
                 ready!(tls.borrow_mut().as_read().poll_read(cx, &mut buf)).or_else(end_without_notify)?;
             }
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(pipe) => ready!(Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, &mut buf))?,
         }
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    /// Something happened to an idle connection: its peer closed it, or spoke out of turn. Costs no system call.
-    pub fn has_news(&self) -> bool {
-        let cx = &mut Context::from_waker(std::task::Waker::noop());
+    /// Ready when something has come from the network; costs no system call.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Transport::Plain(tcp) => tcp.borrow().poll_read_ready(cx).is_ready(),
-            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).is_ready(),
+            Transport::Plain(tcp) => tcp.borrow().poll_read_ready(cx).map(drop),
+            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).map(drop),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(_) => Poll::Pending,
         }
+    }
+
+    /// Something happened to an idle connection: its peer closed it, or spoke out of turn.
+    pub fn has_news(&self) -> bool {
+        self.poll_readable(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 
     pub fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -64,6 +79,8 @@ impl Transport {
             (Transport::Plain(tcp), [only]) => Pin::new(&mut *tcp.borrow_mut()).poll_write(cx, only),
             (Transport::Plain(tcp), _) => Pin::new(&mut *tcp.borrow_mut()).poll_write_vectored(cx, parts),
             (Transport::Tls(tls), _) => tls.borrow_mut().as_write().poll_write_vectored(cx, parts),
+            #[cfg(feature = "fuzz")]
+            (Transport::Memory(pipe), _) => Pin::new(&mut *pipe.borrow_mut()).poll_write_vectored(cx, parts),
         }
     }
 
@@ -72,6 +89,8 @@ impl Transport {
         match self {
             Transport::Plain(_) => Poll::Ready(Ok(())),
             Transport::Tls(tls) => tls.borrow_mut().as_write().poll_flush(cx),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -84,6 +103,8 @@ impl Transport {
         match self {
             Transport::Plain(tcp) => Pin::new(&mut *tcp.borrow_mut()).poll_shutdown(cx),
             Transport::Tls(tls) => tls.borrow_mut().as_write().poll_shutdown(cx),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(pipe) => Pin::new(&mut *pipe.borrow_mut()).poll_shutdown(cx),
         }
     }
 
@@ -154,6 +175,8 @@ impl AsyncRead for Stream {
         match &mut this.transport {
             Transport::Plain(tcp) => Pin::new(tcp.get_mut()).poll_read(cx, buf),
             Transport::Tls(tls) => tls.get_mut().as_read().poll_read(cx, buf).map(|r| r.or_else(end_without_notify)),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(pipe) => Pin::new(pipe.get_mut()).poll_read(cx, buf),
         }
     }
 }

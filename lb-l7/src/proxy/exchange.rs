@@ -1,20 +1,28 @@
 //! One request on one connection to a backend: the request up, the response down, both at once
 //! where the request has a body.
 
-use std::future::{Future, poll_fn, ready};
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::answer::Answer;
 use super::slot::Slot;
 use super::trail::Trail;
 use super::{After, Client, Responder, Scene};
 use crate::access_log::{Fault, Side};
-use crate::body::{Patience, PumpError, Sink, SinkError, Source, SourceError, pump};
+use crate::body::{Patience, PumpError, Sink, SinkError, Source, SourceError, pump, timed};
+use crate::h1::Reject;
 use crate::head::{RequestHead, ResponseHead, Version};
 use crate::upstream::error::UpstreamErrorKind;
 use crate::upstream::{Link, Receiver, UpstreamError};
 use crate::worker::PoolView;
+
+/// How long a client that has closed its sending side is still answered.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
+/// Interim responses that one request may bring.
+const MAX_INTERIM: usize = 32;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -51,26 +59,47 @@ impl Stage<'_> {
             return Ended::Failed(error);
         }
         let (mut requester, mut receiver) = link.split();
-        let timeout = self.pool.plan.pool.config.timeouts.response;
-        let mut download = Download { stage: self, head, receiver: &mut receiver, responder: &mut responder };
-        let ended = if source.is_done() {
-            let Ok(sent) = self.scene.timer.within(timeout, requester.flush()).await else {
-                return Ended::Failed(UpstreamError::sent(UpstreamErrorKind::ResponseTimeout));
-            };
-            // Where sending failed, the backend may have answered before it closed.
-            let upload = pin!(ready(sent.map(|()| 0).map_err(PumpError::Sink)));
-            download.run(&mut Upload::new(upload), response, trail).await
-        } else {
-            let config = &self.scene.frontend.frontend.config;
-            let patience = Patience { source: config.timeouts.request, sink: timeout };
-            let limit = config.limits.body_bytes.unwrap_or(u64::MAX);
-            let timer = self.scene.worker.deadlines.timer();
-            let upload = pin!(pump(&mut source, &mut requester, &timer, patience, limit));
-            download.run(&mut Upload::new(upload), response, trail).await
+        let sent_whole = Cell::new(None);
+        let ended = {
+            let upload = pin!(self.upload(&mut source, &mut requester, &sent_whole));
+            let mut upload = Upload { future: upload, sent_whole: &sent_whole, state: UploadState::Running };
+            let mut download = Download { stage: self, head, receiver: &mut receiver, responder: &mut responder };
+            download.run(&mut upload, response, trail).await
         };
         trail.bytes_out += responder.sent();
         self.backend_counters().bytes_sent.add(requester.sent());
         ended
+    }
+
+    /// Sends the request with its body, then watches the client: it may leave before it is answered.
+    async fn upload(
+        &self,
+        source: &mut impl Source,
+        requester: &mut impl Sink,
+        sent_whole: &Cell<Option<u64>>,
+    ) -> PumpError {
+        let sent = if source.is_done() {
+            let timeout = self.pool.plan.pool.config.timeouts.response;
+            timed(self.scene.timer, timeout, requester.flush()).await.map(|()| 0)
+        } else {
+            self.upload_body(source, requester).await
+        };
+        match sent {
+            Ok(bytes) => sent_whole.set(Some(bytes)),
+            Err(error) => return error,
+        }
+        poll_fn(|cx| source.poll_closed(cx)).await;
+        // It may have closed its sending side only, and still want the answer.
+        let _ = self.scene.worker.deadlines.timer().within(HALF_CLOSED, pending::<()>()).await;
+        PumpError::Source(SourceError::Left)
+    }
+
+    async fn upload_body(&self, source: &mut impl Source, requester: &mut impl Sink) -> Result<u64, PumpError> {
+        let config = &self.scene.frontend.frontend.config;
+        let sink = self.pool.plan.pool.config.timeouts.response;
+        let limit = config.limits.body_bytes.unwrap_or(u64::MAX);
+        let timer = self.scene.worker.deadlines.timer();
+        pump(source, requester, &timer, Patience { source: config.timeouts.request, sink }, limit).await
     }
 
     async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), UpstreamError> {
@@ -88,37 +117,38 @@ impl Stage<'_> {
     }
 }
 
-/// The request's body on its way, driven beside the response.
+/// The request on its way, driven beside the response. Its future ends only in failure.
 struct Upload<'p, F> {
     future: Pin<&'p mut F>,
+    /// Set by the future when everything was sent: the bytes of the body.
+    sent_whole: &'p Cell<Option<u64>>,
     state: UploadState,
 }
 
 #[derive(Debug)]
 enum UploadState {
     Running,
-    Done(u64),
+    Done,
     /// The backend takes no more of it; it may still answer.
     Refused,
     /// The client failed.
     Failed(PumpError),
 }
 
-impl<'p, F: Future<Output = Result<u64, PumpError>>> Upload<'p, F> {
-    fn new(future: Pin<&'p mut F>) -> Self {
-        Self { future, state: UploadState::Running }
-    }
-
-    /// Moves on; `true` when it has just come to its end.
+impl<F: Future<Output = PumpError>> Upload<'_, F> {
+    /// Moves on; `true` when the backend has just got all that it will get.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let UploadState::Running = self.state else { return false };
-        let Poll::Ready(result) = self.future.as_mut().poll(cx) else { return false };
-        self.state = match result {
-            Ok(bytes) => UploadState::Done(bytes),
-            Err(PumpError::Sink(_) | PumpError::SinkTimeout) => UploadState::Refused,
-            Err(error) => UploadState::Failed(error),
-        };
-        true
+        if !matches!(self.state, UploadState::Running | UploadState::Done) {
+            return false;
+        }
+        let was_running = self.is_running();
+        match self.future.as_mut().poll(cx) {
+            Poll::Ready(PumpError::Sink(_) | PumpError::SinkTimeout) => self.state = UploadState::Refused,
+            Poll::Ready(error) => self.state = UploadState::Failed(error),
+            Poll::Pending if self.sent_whole.get().is_some() => self.state = UploadState::Done,
+            Poll::Pending => {}
+        }
+        was_running && !self.is_running()
     }
 
     fn is_running(&self) -> bool {
@@ -126,11 +156,11 @@ impl<'p, F: Future<Output = Result<u64, PumpError>>> Upload<'p, F> {
     }
 
     fn is_done(&self) -> bool {
-        matches!(self.state, UploadState::Done(_))
+        self.sent_whole.get().is_some()
     }
 
     fn bytes(&self) -> u64 {
-        if let UploadState::Done(bytes) = self.state { bytes } else { 0 }
+        self.sent_whole.get().unwrap_or(0)
     }
 }
 
@@ -145,7 +175,7 @@ struct Download<'a, 'l, R> {
 impl<R: Responder> Download<'_, '_, R> {
     async fn run(
         &mut self,
-        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        upload: &mut Upload<'_, impl Future<Output = PumpError>>,
         response: &mut ResponseHead,
         trail: &mut Trail,
     ) -> Ended {
@@ -157,7 +187,7 @@ impl<R: Responder> Download<'_, '_, R> {
             trail.first_byte = Some(trail.elapsed());
         }
         self.count_response(response);
-        let persist = self.head.keep_alive && upload.is_done() && !self.stage.scene.worker.is_draining();
+        let persist = self.head.keep_alive && upload.is_done() && !self.stage.scene.is_last();
         let begun = self.responder.begin(response, persist);
         let ended = match begun {
             Ok(_) if response.status == 101 => self.switch().await,
@@ -171,7 +201,7 @@ impl<R: Responder> Download<'_, '_, R> {
     /// Waits for the final head, passing interim ones on, while the request's body goes up.
     async fn await_head(
         &mut self,
-        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        upload: &mut Upload<'_, impl Future<Output = PumpError>>,
         response: &mut ResponseHead,
     ) -> Result<(), NotBegun> {
         let timer = self.stage.scene.timer;
@@ -217,7 +247,7 @@ impl<R: Responder> Download<'_, '_, R> {
 
     async fn body(
         &mut self,
-        upload: &mut Upload<'_, impl Future<Output = Result<u64, PumpError>>>,
+        upload: &mut Upload<'_, impl Future<Output = PumpError>>,
         response: &ResponseHead,
         persist: bool,
         trail: &mut Trail,
@@ -231,10 +261,15 @@ impl<R: Responder> Download<'_, '_, R> {
             let mut download = pin!(pump(self.receiver, self.responder, scene.timer, patience, u64::MAX));
             poll_fn(|cx| {
                 upload.poll(cx);
-                if let UploadState::Failed(error) = &upload.state {
+                match &upload.state {
+                    // It still reads, or sending to it will fail.
+                    UploadState::Failed(PumpError::Source(SourceError::Left)) => {}
                     // Nothing more can be told to the client.
-                    tracing::debug!(%error, "request body");
-                    return Poll::Ready(Err(None));
+                    UploadState::Failed(error) => {
+                        tracing::debug!(%error, "request body");
+                        return Poll::Ready(Err(None));
+                    }
+                    _ => {}
                 }
                 download.as_mut().poll(cx).map_err(Some)
             })
@@ -244,7 +279,11 @@ impl<R: Responder> Download<'_, '_, R> {
             Ok(bytes) => {
                 let counters = self.stage.backend_counters();
                 counters.bytes_received.add(bytes + response.block.raw().len() as u64);
-                let after = if persist { After::Persist } else { After::Close };
+                let after = match (persist, upload.is_done()) {
+                    (true, _) => After::Persist,
+                    (false, true) => After::Close,
+                    (false, false) => After::Linger,
+                };
                 Ended::Complete { after, link_is_clean: upload.is_done() }
             }
             Err(error) => self.broken(error, trail),
@@ -311,7 +350,7 @@ async fn final_head(
     client: Version,
     response: &mut ResponseHead,
 ) -> Result<(), NotBegun> {
-    loop {
+    for _ in 0..=MAX_INTERIM {
         receiver.head(response).await.map_err(NotBegun::Backend)?;
         if !response.is_interim() {
             return Ok(());
@@ -320,4 +359,6 @@ async fn final_head(
             responder.interim(response).await.map_err(|SinkError(_)| NotBegun::Gone)?;
         }
     }
+    let flood = Reject::bad("too many interim responses");
+    Err(NotBegun::Backend(UpstreamError::sent(UpstreamErrorKind::Protocol(flood))))
 }

@@ -86,8 +86,10 @@ pub trait Responder: Sink {
 pub enum After {
     /// The response is complete and the request was read to its end.
     Persist,
-    /// The response is complete; close the connection.
+    /// The response is complete and the request was read to its end; close the connection.
     Close,
+    /// The response is complete, but more of the request may come: read on for a while before closing.
+    Linger,
     /// The response could not be completed: the client must notice (RFC 9112 section 8).
     Abort,
 }
@@ -100,6 +102,11 @@ pub struct Heads {
 }
 
 impl Scene<'_> {
+    /// No further request will be served on this connection: the worker drains, or a reload took the frontend away.
+    pub fn is_last(&self) -> bool {
+        self.worker.is_draining() || !self.worker.serves(&self.view, self.frontend)
+    }
+
     pub fn origin(&self) -> Origin<'_> {
         let config = &self.frontend.frontend.config;
         Origin {
@@ -211,7 +218,8 @@ async fn send_fixed(
     trail.bytes_out += responder.sent();
     match sent {
         Ok(Ok(true)) => After::Persist,
-        Ok(Ok(false)) => After::Close,
+        Ok(Ok(false)) if source.is_done() && response.keep_alive => After::Close,
+        Ok(Ok(false)) => After::Linger,
         _ => {
             trail.client_gone();
             After::Abort
@@ -221,5 +229,5 @@ async fn send_fixed(
 
 /// May the connection be used again, as far as the client and the worker are concerned?
 fn persists(scene: &Scene<'_>, head: &RequestHead, source: &impl Source) -> bool {
-    head.keep_alive && source.is_done() && !scene.worker.is_draining()
+    head.keep_alive && source.is_done() && !scene.is_last()
 }

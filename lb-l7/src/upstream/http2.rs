@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -241,10 +242,7 @@ impl H2Receiver<'_> {
 }
 
 /// An interim head, or `None` once the final one is there (or the stream failed).
-fn poll_interim(
-    response: &mut ResponseFuture,
-    cx: &mut std::task::Context<'_>,
-) -> std::task::Poll<Option<http::Response<()>>> {
+fn poll_interim(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Option<http::Response<()>>> {
     response.poll_informational(cx).map(|interim| interim.and_then(Result::ok))
 }
 
@@ -266,5 +264,12 @@ impl Source for H2Receiver<'_> {
 
     fn is_untouched(&self) -> bool {
         self.source.as_ref().is_none_or(Source::is_untouched)
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.source {
+            Some(source) => source.poll_closed(cx),
+            None => Poll::Pending,
+        }
     }
 }

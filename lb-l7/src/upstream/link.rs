@@ -1,5 +1,7 @@
 //! A connection to a backend for one request, whichever version of HTTP it speaks.
 
+use std::task::{Context, Poll};
+
 use super::error::UpstreamError;
 use super::http1::{H1Link, H1Receiver};
 use super::http2::{H2Link, H2Receiver};
@@ -130,6 +132,13 @@ impl Source for Receiver<'_> {
         match self {
             Receiver::H1(receiver) => receiver.source.is_untouched(),
             Receiver::H2(receiver) => receiver.is_untouched(),
+        }
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Receiver::H1(receiver) => receiver.source.poll_closed(cx),
+            Receiver::H2(receiver) => receiver.poll_closed(cx),
         }
     }
 }

@@ -113,8 +113,8 @@ fn admit(
     }
     counters.connections_total.inc();
     let open = OpenConnection::new(worker);
-    let accepted = Accepted { worker: worker.clone(), frontend, stream, peer, place, open };
-    tokio::task::spawn_local(client::serve(accepted));
+    let accepted = Accepted { worker: worker.clone(), frontend, peer, place, open };
+    tokio::task::spawn_local(client::serve(accepted, stream));
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 pub use self::view::{PoolView, View};
 use crate::access_log::WorkerLog;
 use crate::io::deadline::Deadlines;
-use crate::plan::Plan;
+use crate::plan::{FrontendPlan, Plan};
 use crate::upstream::Upstreams;
 
 /// What the control side tells a worker.
@@ -131,7 +131,7 @@ async fn drain(worker: &Worker, timeout: Duration) -> usize {
 }
 
 impl Worker {
-    fn new(index: usize, plans: Arc<ArcSwap<Plan>>, heartbeat: Arc<AtomicU64>) -> Rc<Self> {
+    pub fn new(index: usize, plans: Arc<ArcSwap<Plan>>, heartbeat: Arc<AtomicU64>) -> Rc<Self> {
         let plan = plans.load_full();
         let log = plan.access_log.as_ref().map(|log| log.worker());
         Rc::new(Self {
@@ -160,6 +160,12 @@ impl Worker {
             *self.log.borrow_mut() = plan.access_log.as_ref().map(|log| log.worker());
         }
         *self.view.borrow_mut() = Rc::new(View::new(plan, self.index));
+    }
+
+    /// Is the frontend of an older view still there?
+    pub fn serves(&self, view: &Rc<View>, frontend: &FrontendPlan) -> bool {
+        let current = self.view.borrow();
+        Rc::ptr_eq(&current, view) || current.plan.continues(frontend).is_some()
     }
 
     pub fn is_draining(&self) -> bool {
