@@ -178,9 +178,10 @@ impl Excerpt {
     fn of(lines: &Lines<'_>, span: Span) -> Self {
         let (line, column) = lines.position(span.start);
         let text = lines.text(line);
-        let caret = column - 1;
-        let rest = text.chars().count().saturating_sub(caret);
-        let carets = lines.chars_between(span).min(rest).max(1);
+        let length = text.chars().count();
+        // A position within the line break, too, is shown at the end of the line.
+        let caret = (column - 1).min(length);
+        let carets = lines.chars_between(span).min(length - caret).max(1);
         Self { line: text.chars().map(printable).collect(), caret, carets }.shortened()
     }
 
@@ -225,7 +226,8 @@ impl<'a> Lines<'a> {
     fn text(&self, line: usize) -> &'a str {
         let start = self.starts[line - 1];
         let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
-        self.text[start..end].trim_end_matches('\r')
+        let line = &self.text[start..end];
+        line.strip_suffix('\r').unwrap_or(line)
     }
 
     fn chars_between(&self, span: Span) -> usize {
@@ -321,4 +323,46 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .filter(|(distance, _)| *distance <= tolerated)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wherever_a_problem_stands_its_carets_are_in_the_line() {
+        let long = format!("{}\r\r\r\r\n\t{}", "x".repeat(200), "é".repeat(300));
+        for text in ["", "\n", "\r\n", "a\r\r\r\n\n", "\t\u{1f600}b", &long, &"\r".repeat(400)] {
+            for start in 0..=text.len() + 1 {
+                for end in [start, start + 1, start + 500, 0] {
+                    let diagnostic = one(text, Span { start, end });
+                    let Excerpt { line, caret, carets } = diagnostic.excerpt;
+                    let width = line.chars().count();
+                    assert!(width <= WIDEST_LINE && carets > 0, "{line}");
+                    assert!(caret + carets <= width.max(caret + 1) && caret <= width, "{line}: {caret} {carets}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_cannot_steer_a_terminal() {
+        let diagnostic = one("a\u{1b}[2Jb", Span { start: 0, end: 1 });
+        assert_eq!(diagnostic.excerpt.line, "a\u{fffd}[2Jb");
+    }
+
+    #[test]
+    fn near_means_near() {
+        let words = ["round-robin", "random", "pool"];
+        assert_eq!(nearest("rond-robin", words), Some("round-robin"));
+        assert_eq!(nearest("plo", words), None);
+        assert_eq!(nearest("polo", words), Some("pool"));
+        assert_eq!(nearest("fastest", words), None);
+    }
+
+    fn one(text: &str, span: Span) -> Diagnostic {
+        let mut problems = Problems::default();
+        problems.error(span, "x");
+        problems.into_diagnostics(Path::new("x"), text).list.remove(0)
+    }
 }
