@@ -54,6 +54,9 @@ pub enum Verb {
 /// or SIGINT ends it at once. Under systemd it reports through sd_notify: READY, RELOADING,
 /// STOPPING, WATCHDOG.
 ///
+/// Beside /metrics the metrics listener answers /healthz (200 while the process lives) and /readyz
+/// (200 while it takes requests, 503 while it drains; backends that are down do not count).
+///
 /// lb needs no root: a port below 1024 takes CAP_NET_BIND_SERVICE, which the systemd unit gives.
 /// Started as an ordinary user it gives up every other capability.
 #[derive(Debug, Args)]

@@ -23,9 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lb_core::config::Loaded;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::cli;
+use crate::exit::{Failed, Silent};
 use crate::logging::Logging;
 pub use reload::Trigger;
 use signals::{Event, Signals};
@@ -57,8 +59,13 @@ pub fn run(args: &cli::Run) -> Result<()> {
 
 /// Calls `started` once everything runs, and returns when everything is drained.
 pub fn serve(options: Options, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
-    host::drop_capabilities()?;
     let loaded = start::load(&options.config)?;
+    let served = serve_loaded(options, loaded, started);
+    served.map_err(|error| if error.is::<Silent>() { error } else { Failed::from(error).into() })
+}
+
+fn serve_loaded(options: Options, loaded: Loaded, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
+    host::drop_capabilities()?;
     let logging = Arc::new(Logging::start(&loaded.config.log, options.log)?);
     host::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()

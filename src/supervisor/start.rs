@@ -21,7 +21,7 @@ use super::reload::Reloads;
 use super::watch::FileWatch;
 use super::{own_metrics, service};
 use crate::admin::messages::Phase;
-use crate::exit::{Failed, Silent};
+use crate::exit::Silent;
 use crate::logging::Logging;
 
 /// A serving lb, as its control tasks see it.
@@ -69,11 +69,10 @@ impl Supervisor {
         }
         // First, since it tells whether another lb serves this very file: the listeners could not,
         // as several processes may share a port.
-        let endpoints = BoundEndpoints::bind(&config).map_err(Failed::from)?;
+        let endpoints = BoundEndpoints::bind(&config)?;
         let workers = workers(&config);
         let snapshot = Arc::new(Snapshot::build(config.clone(), loaded.sha256, workers, None));
-        let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())
-            .map_err(|e| Failed::from(anyhow::Error::from(e)))?;
+        let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())?;
         let changed = Arc::new(Notify::new());
         let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
         let supervisor = Arc::new(Self::new(path, tier.plan_source(), logging, changed)?);
