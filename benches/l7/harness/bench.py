@@ -17,7 +17,7 @@ def main():
     machine.require_two_cpus()
     prepare(options)
     machine.enter_namespace()
-    os.nice(options.nice)
+    machine.prioritise(options.nice)
     with tempfile.TemporaryDirectory(prefix="lb-bench-", dir="/dev/shm") as directory:
         site = programs.Site(directory)
         origin = programs.start_origin(site)

@@ -40,7 +40,9 @@ CASES = [
     Case("tls-close", "new TLS connection per request", 128, 12_000, tls=True, close=True, target=1.0),
     Case("h2", "h2 over TLS, 10 x 32 streams", 128, 150_000, connections=10, tls=True, h2_streams=32, target=0.95),
     Case("idle", "10,000 idle connections", 128, 10_000, connections=10_000, idle=True, target=16),
-    Case("idle-tls", "5,000 idle TLS connections", 128, 5_000, connections=5_000, idle=True, tls=True, informative=True),
+    Case(
+        "idle-tls", "5,000 idle TLS connections", 128, 5_000, connections=5_000, idle=True, tls=True, informative=True
+    ),
 ]
 
 BY_NAME = {case.name: case for case in CASES}

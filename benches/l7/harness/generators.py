@@ -121,7 +121,10 @@ def measure_h2(case, proxy, site, requests):
     proxy.begin()
     output = subprocess.run(
         ["taskset", "-c", OTHER_CPU, find("h2load"), *map(str, command)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     ).stdout
     cpu = proxy.end()
     rss, pss = proxy.memory()

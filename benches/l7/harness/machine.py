@@ -43,12 +43,22 @@ def enter_namespace(marker="LB_BENCH_NAMESPACE"):
 
 def prepare_namespace():
     subprocess.run([find("ip"), "link", "set", "lo", "up"], check=True)
-    write_sysctl("net/ipv4/ip_local_port_range", "1024 60999")
+    write_sysctl("net/ipv4/ip_local_port_range", "16384 60999")
     write_sysctl("net/core/somaxconn", "16384")
     # Debian's default is cubic. A namespace may only choose what its host allows; without loss, as on loopback, reno
     # is the same, while a host's BBR would pace, with timers of its own.
     if not write_sysctl("net/ipv4/tcp_congestion_control", "cubic"):
         write_sysctl("net/ipv4/tcp_congestion_control", "reno")
+
+
+def prioritise(nice):
+    """Niceness counts only within a session where the kernel groups by session, so the group gets it as well."""
+    if nice:
+        os.nice(nice)
+        try:
+            pathlib.Path("/proc/self/autogroup").write_text(str(nice))
+        except OSError:
+            pass
 
 
 def write_sysctl(name, value):

@@ -14,6 +14,7 @@ from . import generators, machine, programs
 from .bench import prepare
 from .cases import BY_NAME
 
+
 def main():
     options = parse()
     machine.require_two_cpus()
@@ -21,7 +22,7 @@ def main():
         machine.install("profile")
     prepare(options)
     machine.enter_namespace()
-    os.nice(options.nice)
+    machine.prioritise(options.nice)
     with tempfile.TemporaryDirectory(prefix="lb-bench-", dir="/dev/shm") as directory:
         site = programs.Site(directory)
         origin = programs.start_origin(site)
@@ -69,7 +70,9 @@ def syscalls(options, site, case, proxy):
     requests = options.requests or min(case.requests, 20_000)
     options.requests = requests
     text = with_tool(options, site, case, proxy, ["strace", "-f", "-c", "-U", "calls,errors,name"])
-    calls = {name: int(count) / requests for count, name in re.findall(r"^\s*(\d+)\s+(?:\d+\s+)?([a-z_0-9]+)$", text, re.M)}
+    calls = {
+        name: int(count) / requests for count, name in re.findall(r"^\s*(\d+)\s+(?:\d+\s+)?([a-z_0-9]+)$", text, re.M)
+    }
     calls.pop("total", None)
     if not calls:
         raise SystemExit(f"strace attached too late: {text}")

@@ -1,0 +1,1 @@
+"""HTTP/1 framing: raw requests through the proxy to an origin that records what arrives."""
