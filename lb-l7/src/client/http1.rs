@@ -94,7 +94,8 @@ async fn request(connection: &Connection, transport: &Transport, inbox: &mut Inb
 
 async fn exchange(connection: &Connection, transport: &Transport, inbox: &mut Inbox, heads: &mut Heads) -> After {
     let mut trail = Trail::start(&connection.worker);
-    let Heads { request, response } = heads;
+    let Heads { request, response, out } = heads;
+    out.clear();
     let received = receive_request(connection, transport, inbox, request).await;
     let limits = connection.frontend.head_limits;
     let body = if received.is_ok() { request.body } else { BodyLength::None };
@@ -105,7 +106,7 @@ async fn exchange(connection: &Connection, transport: &Transport, inbox: &mut In
         state: BodyState::new(body, &limits),
         untouched: true,
         trailers: Block::default(),
-        out: Vec::new(),
+        out,
         limits,
     };
     let scene = Scene {
@@ -181,7 +182,7 @@ struct H1Client<'c> {
     state: BodyState,
     untouched: bool,
     trailers: Block,
-    out: Vec<u8>,
+    out: &'c mut Vec<u8>,
     limits: HeadLimits,
 }
 
@@ -204,7 +205,7 @@ impl Client for H1Client<'_> {
             limits: self.limits,
             untouched: &mut self.untouched,
         };
-        let sink = MessageSink { transport: self.transport, out: &mut self.out, framing: Framing::Raw, sent: 0 };
+        let sink = MessageSink { transport: self.transport, out: self.out, framing: Framing::Raw, sent: 0 };
         (self.head, source, H1Responder { head: self.head, sink })
     }
 

@@ -207,7 +207,7 @@ impl RequestStream {
     ) -> After {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
-        let Heads { request: head, response } = heads;
+        let Heads { request: head, response, .. } = heads;
         let parsed = head::request(&request, body.is_end_stream(), &self.frontend.head_limits, head);
         drop(request);
         trail.bytes_in += head.block.raw().len() as u64;

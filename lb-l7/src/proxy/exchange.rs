@@ -43,7 +43,7 @@ pub enum Ended {
 pub struct Stage<'a> {
     pub scene: &'a Scene<'a>,
     pub pool: &'a PoolView,
-    pub slot: &'a Slot,
+    pub slot: &'a Slot<'a>,
 }
 
 impl Stage<'_> {

@@ -1,5 +1,8 @@
 //! A request on its way to a pool: a backend is chosen, and another one if that fails.
 
+use std::sync::Arc;
+
+use lb_core::pool::Backend;
 use smallvec::SmallVec;
 
 use super::answer::Answer;
@@ -25,7 +28,9 @@ pub async fn forward<C: Client>(
     trail: &mut Trail,
 ) -> After {
     let pool = scene.view.pool(pool);
-    trail.pool = Some(pool.plan.pool.config.name.clone());
+    if trail.logged {
+        trail.pool = Some(pool.plan.pool.config.name.clone());
+    }
     pool.plan.pool.live.counters.shard(scene.worker.index).requests.inc();
     pool.earn_retry();
     let mut retries = Retries::default();
@@ -35,7 +40,7 @@ pub async fn forward<C: Client>(
             Attempt::Answer(answer) => return respond(scene, client, response, trail, answer).await,
             Attempt::Failed(failure) => failure,
         };
-        tracing::debug!(backend = trail.backend.as_ref().map(|b| b.id()), error = %failure.error, "attempt failed");
+        tracing::debug!(backend = failure.backend.id(), error = %failure.error, "attempt failed");
         if !retries.allow(scene, client, pool, &failure) {
             return respond(scene, client, response, trail, failure.answer()).await;
         }
@@ -53,6 +58,7 @@ enum Attempt {
 /// A backend failed before its response began.
 struct Failure {
     error: UpstreamError,
+    backend: Arc<Backend>,
     index: usize,
     reused: Reused,
 }
@@ -139,10 +145,14 @@ async fn attempt<C: Client>(
         Ok(slot) => slot,
         Err(answer) => return Attempt::Answer(answer),
     };
-    trail.backend = Some(slot.backend().clone());
+    if trail.logged {
+        trail.backend = Some(slot.backend().clone());
+    }
+    let failed =
+        |error, reused| Attempt::Failed(Failure { error, backend: slot.backend().clone(), index: slot.index, reused });
     let (mut link, reused) = match connect(scene, pool, &slot, trail).await {
         Ok(link) => link,
-        Err(error) => return Attempt::Failed(Failure { error, index: slot.index, reused: Reused::No }),
+        Err(error) => return failed(error, Reused::No),
     };
     let stage = Stage { scene, pool, slot: &slot };
     match stage.exchange(client, &mut link, response, trail).await {
@@ -158,14 +168,14 @@ async fn attempt<C: Client>(
         }
         Ended::Broken => Attempt::Over(After::Abort),
         Ended::Client(answer) => Attempt::Answer(answer),
-        Ended::Failed(error) => Attempt::Failed(Failure { error, index: slot.index, reused }),
+        Ended::Failed(error) => failed(error, reused),
     }
 }
 
 async fn connect(
     scene: &Scene<'_>,
     pool: &PoolView,
-    slot: &Slot,
+    slot: &Slot<'_>,
     trail: &mut Trail,
 ) -> Result<(Link, Reused), UpstreamError> {
     let before = trail.logged.then(|| trail.elapsed());
@@ -176,7 +186,7 @@ async fn connect(
     linked
 }
 
-fn keep(scene: &Scene<'_>, pool: &PoolView, slot: &Slot, link: Link, response: &ResponseHead) {
+fn keep(scene: &Scene<'_>, pool: &PoolView, slot: &Slot<'_>, link: Link, response: &ResponseHead) {
     if let Link::H1(mut link) = link
         && link.is_reusable(response)
     {

@@ -99,6 +99,8 @@ pub enum After {
 pub struct Heads {
     pub request: RequestHead,
     pub response: ResponseHead,
+    /// What is staged for an HTTP/1 client.
+    pub out: Vec<u8>,
 }
 
 impl Scene<'_> {

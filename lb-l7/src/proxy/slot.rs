@@ -16,34 +16,35 @@ use crate::worker::PoolView;
 
 /// One request in flight at one backend.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Slot<'v> {
     pub index: usize,
     pub upstream: Rc<Upstream>,
-    backend: Arc<Backend>,
-    pool: Arc<Pool>,
+    /// Of the request's own view: whether it counts its slots may differ from one plan to the next.
+    backend: &'v Arc<Backend>,
+    pool: &'v Pool,
     worker: usize,
 }
 
-impl Slot {
-    fn take(scene: &Scene<'_>, pool: &PoolView, index: usize, backend: &Arc<Backend>) -> Self {
+impl<'v> Slot<'v> {
+    fn take(scene: &Scene<'_>, pool: &'v PoolView, index: usize, backend: &'v Arc<Backend>) -> Self {
         let counters = backend.live.counters.shard(scene.worker.index);
         counters.requests_active.add(1);
         counters.requests_total.inc();
         Self {
             index,
             upstream: pool.upstream(&scene.worker.upstreams, index, backend),
-            backend: backend.clone(),
-            pool: pool.plan.pool.clone(),
+            backend,
+            pool: &pool.plan.pool,
             worker: scene.worker.index,
         }
     }
 
-    pub fn backend(&self) -> &Arc<Backend> {
-        &self.backend
+    pub fn backend(&self) -> &'v Arc<Backend> {
+        self.backend
     }
 }
 
-impl Drop for Slot {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.backend.live.counters.shard(self.worker).requests_active.add(-1);
         self.backend.release_slot();
@@ -54,7 +55,12 @@ impl Drop for Slot {
 }
 
 /// Chooses a backend that this request has not failed at, waiting for a slot if it must.
-pub async fn acquire(scene: &Scene<'_>, pool: &PoolView, tried: &[usize], trail: &mut Trail) -> Result<Slot, Answer> {
+pub async fn acquire<'v>(
+    scene: &Scene<'_>,
+    pool: &'v PoolView,
+    tried: &[usize],
+    trail: &mut Trail,
+) -> Result<Slot<'v>, Answer> {
     let key = scene.worker.key(scene.peer.hash);
     match pool.choose(key, tried) {
         Choice::Backend { index, backend } => Ok(Slot::take(scene, pool, index, backend)),
@@ -73,7 +79,7 @@ fn none_available(scene: &Scene<'_>, pool: &PoolView) -> Answer {
     Answer::lb(503, "no backend is available", "no_backend")
 }
 
-async fn wait(scene: &Scene<'_>, pool: &PoolView, tried: &[usize]) -> Result<Slot, Answer> {
+async fn wait<'v>(scene: &Scene<'_>, pool: &'v PoolView, tried: &[usize]) -> Result<Slot<'v>, Answer> {
     let config = &pool.plan.pool.config;
     let counters = pool.plan.pool.live.counters.shard(scene.worker.index);
     let queued = Queued::enter(&pool.plan.pool);
@@ -88,7 +94,7 @@ async fn wait(scene: &Scene<'_>, pool: &PoolView, tried: &[usize]) -> Result<Slo
     })
 }
 
-async fn wait_for_slot(scene: &Scene<'_>, pool: &PoolView, tried: &[usize]) -> Result<Slot, Answer> {
+async fn wait_for_slot<'v>(scene: &Scene<'_>, pool: &'v PoolView, tried: &[usize]) -> Result<Slot<'v>, Answer> {
     let live = &pool.plan.pool.live;
     loop {
         let mut freed = pin!(live.slot_freed.notified());

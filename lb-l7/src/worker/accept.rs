@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::snapshot::Refusal;
@@ -76,21 +77,19 @@ fn queued(socket: &TcpListener) -> u32 {
 async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr) {
     let mut exhausted = Exhausted::default();
     loop {
-        let Some(frontend) = worker.view().plan.at(&address).cloned() else {
-            tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            continue;
-        };
-        let place = frontend.admission.connection().await;
-        match socket.accept().await {
+        let accepted = socket.accept().await;
+        // Not there only for the moment between a reload and the end of this task.
+        let Some(frontend) = worker.view().plan.at(&address).cloned() else { continue };
+        match accepted {
             Ok((stream, peer)) => {
                 exhausted.clear();
-                // The plan may have changed while we waited.
-                let frontend = worker.view().plan.at(&address).cloned().unwrap_or(frontend);
+                // At the limit, this one waits here and the ones behind it in the kernel's queue.
+                let place = frontend.admission.connection().await;
                 admit(&worker, frontend, stream, peer, place);
             }
             Err(error) if is_exhausted(&error) => {
-                frontend.frontend.live.counters.shard(worker.index).connections_refused[Refusal::Descriptors as usize]
-                    .inc();
+                let counters = frontend.frontend.live.counters.shard(worker.index);
+                counters.connections_refused[Refusal::Descriptors as usize].inc();
                 exhausted.shed(&socket, &error).await;
             }
             // The client gave up between the handshake and our accept, or the like: nothing is lost.
@@ -99,13 +98,7 @@ async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr)
     }
 }
 
-fn admit(
-    worker: &Rc<Worker>,
-    frontend: std::sync::Arc<FrontendPlan>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut place: Place,
-) {
+fn admit(worker: &Rc<Worker>, frontend: Arc<FrontendPlan>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
     let counters = frontend.frontend.live.counters.shard(worker.index);
     if !frontend.admission.client(&mut place, peer.ip().to_canonical()) {
         counters.connections_refused[Refusal::ClientLimit as usize].inc();
