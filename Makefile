@@ -27,7 +27,7 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 	@.ci/setup build lint
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' 'tests/*.sh')
 	git ls-files -z '*.py' | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
 

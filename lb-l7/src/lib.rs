@@ -6,7 +6,7 @@
 //! | [`plan`] | a snapshot and what was compiled of it; the one value that workers serve by |
 //! | [`worker`] | one thread: listeners, clock, view of the plan |
 //! | [`client`] | a client's connection: TLS, HTTP/1, HTTP/2 |
-//! | [`explain`] | what would become of a request, through the code that serves |
+//! | [`explain()`] | what would become of a request, through the code that serves |
 //! | [`proxy`] | one request: route, backend, exchange, answers |
 //! | [`upstream`] | connections to backends |
 //! | [`h1`] | the HTTP/1 codec, pure |

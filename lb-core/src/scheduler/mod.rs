@@ -1,6 +1,6 @@
 //! How a backend is chosen.
 //!
-//! [`choose`] is what a request calls: it knows backups, retries and `max_connections`. Beneath it a
+//! [`choose()`] is what a request calls: it knows backups, retries and `max_connections`. Beneath it a
 //! [`Table`] holds what a scheduler can compute ahead, so that one choice costs no allocation and, but
 //! for least-connections and a first ip-hash, no walk over the pool.
 

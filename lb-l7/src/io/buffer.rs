@@ -63,7 +63,7 @@ impl Buffer {
         &mut self.data[self.start..self.end]
     }
 
-    /// Where the next bytes go; empty when the buffer is full and was not [`Self::grow`]n.
+    /// Where the next bytes go; empty when the buffer is full and was not grown.
     pub fn room(&mut self) -> &mut [u8] {
         if self.is_empty() {
             self.start = 0;
