@@ -56,7 +56,7 @@ pub fn demo(args: &cli::Demo) -> Result<()> {
         tokio::spawn(watch(supervisor.clone(), client.clone(), screen.clone()));
         toys.into_iter().try_for_each(Toy::serve)
     })?;
-    screen.print(&format!("the demo is over: {}\n", client.summary()));
+    screen.finish(&format!("the demo is over: {}\n", client.summary()));
     Ok(())
 }
 

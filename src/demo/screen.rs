@@ -38,6 +38,11 @@ impl Screen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).update(text, None);
     }
 
+    /// The last words take the table's place.
+    pub fn finish(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).update(text, Some(""));
+    }
+
     pub fn draw(&self, table: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).update("", Some(table));
     }

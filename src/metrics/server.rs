@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of one connection from its accept to its end.
-const LIFETIME: Duration = Duration::from_secs(300);
+const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What the listener serves.
 pub trait Source: Send + Sync + 'static {
