@@ -39,7 +39,9 @@ bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
 	@.ci/setup bench
 	benches/l7/run
 
-install: build ## install the program, its man pages, completions and systemd unit below PREFIX
+# Not after build: root, who installs, may have no Rust toolchain, and should leave nothing in target/.
+install: ## install what was built, its man pages, completions and systemd unit below PREFIX
+	@test -x target/release/lb || { echo "there is nothing to install yet: make build" >&2; exit 1; }
 	install -Dm755 target/release/lb $(DESTDIR)$(PREFIX)/bin/lb
 	install -Dm644 deploy/schema/lb.schema.json $(DESTDIR)$(PREFIX)/share/lb/lb.schema.json
 	install -Dm644 deploy/systemd/lb.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lb.conf
