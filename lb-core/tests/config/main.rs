@@ -4,6 +4,7 @@
 
 mod corpus;
 mod diff;
+mod documents;
 mod mutate;
 mod schema;
 mod show;
