@@ -291,6 +291,17 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn ipv6_works_on_both_sides() {
+    let origin = Origin::on(std::net::TcpListener::bind("[::1]:0").unwrap(), |_| Reply::ok("six"));
+    let port = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let config = ONE.replace("@web", &format!("'{port}'")).replace("[@a]", "['@a']");
+    let lb = Lb::start(&config, &[("a", origin.addr)]);
+    assert_eq!(crate::harness::get(port, "/").text(), "six");
+    assert_eq!(origin.last_request().get("x-forwarded-for"), Some("::1"));
+    assert_eq!(lb.logged("/")["client"], "::1");
+}
+
+#[test]
 fn the_target_decides_over_the_host_field() {
     let origin = Origin::named("a");
     let lb = in_front_of(&origin);

@@ -222,6 +222,37 @@ fn the_number_of_streams_is_told_and_kept() {
 }
 
 #[test]
+fn limits_hold_for_h2_as_well() {
+    let origin = Origin::echo();
+    let limits = "limits: { header_bytes: 2KiB, header_count: 20, uri_length: 200, body_bytes: 1000 }";
+    let lb = Lb::start(&ONE.replace("pool: web }", &format!("pool: web, {limits} }}")), &[("a", origin.addr)]);
+    let status = |more: &[&str], path: &str| {
+        let url = lb.url("web", path);
+        curl(&[&["--http2-prior-knowledge", &url], more].concat()).status()
+    };
+    assert_eq!(status(&[], &format!("/{}", "x".repeat(300))), 414);
+    assert_eq!(status(&["--data", &"x".repeat(1001)], "/big"), 413);
+    assert_eq!(status(&["--header", &format!("X: {}", "x".repeat(3000))], "/fields"), 431);
+    let many: Vec<String> = (0..30).flat_map(|n| ["--header".to_owned(), format!("X-{n}: x")]).collect();
+    assert_eq!(status(&many.iter().map(String::as_str).collect::<Vec<_>>(), "/many"), 431);
+    assert!(origin.requests().is_empty());
+    assert_eq!(status(&["--data", &"x".repeat(1000)], "/fits"), 200);
+    let line = lb.logged("/fits");
+    assert_eq!((&line["protocol"], &line["status"]), (&"HTTP/2".into(), &200.into()), "{line}");
+}
+
+#[test]
+fn a_backend_that_does_not_offer_h2_is_502() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path(), "ca");
+    let origin = Nginx::start("a", Speaks::Tls(&authority.issue("backend", &["backend.test"])));
+    let pool = "protocol: h2, tls: { ca: @dir/ca.pem, server_name: backend.test }, backends: [@a]";
+    let lb = Lb::start_in(dir, &ONE.replace("backends: [@a]", pool), &[("a", origin.addr)]);
+    assert_eq!(lb.get("web", "/h1-only").status, 502);
+    assert_eq!(lb.logged("/h1-only")["fault"], "backend");
+}
+
+#[test]
 fn rapid_resets_end_the_connection() {
     let origin = Origin::named("a");
     let lb = Lb::start(&ONE.replace("pool: web }", "pool: web, limits: { h2_resets: 50 } }"), &[("a", origin.addr)]);

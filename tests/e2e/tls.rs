@@ -268,3 +268,29 @@ fn verification_can_be_switched_off() {
     let (lb, _origin) = before_tls_backend("verify: false");
     assert_eq!(lb.get("web", "/").status, 200);
 }
+
+#[test]
+fn a_backend_may_ask_for_our_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Authority::new(dir.path(), "ca");
+    ca.issue("client", &["client"]);
+    let origin = Nginx::start("origin", Speaks::TlsTo(&ca.issue("backend", &["backend.test"]), &ca));
+    let config = |client: &str| {
+        format!(
+            "
+frontends:
+  web: {{ mode: http, listen: @web, pool: web }}
+pools:
+  web: {{ tls: {{ ca: @dir/ca.pem, server_name: backend.test{client} }}, backends: [@origin] }}
+"
+        )
+    };
+    let mut lb = Lb::start_in(
+        dir,
+        &config(", client: { cert: @dir/client.crt, key: @dir/client.key }"),
+        &[("origin", origin.addr)],
+    );
+    assert_eq!(lb.get("web", "/").status, 200);
+    lb.reload(&config(""));
+    assert_eq!(lb.get("web", "/").status, 400, "nginx says that it got none");
+}

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Leaf, Port, eventually};
+use super::{Authority, Leaf, Port, eventually};
 
 /// Debian's own, which has the packages that the Makefile installs.
 const PYTHON: &str = "/usr/bin/python3";
@@ -68,6 +68,8 @@ pub enum Speaks<'a> {
     Http1,
     H2c,
     Tls(&'a Leaf),
+    /// Wants a certificate of this authority from its clients.
+    TlsTo(&'a Leaf, &'a Authority),
     H2(&'a Leaf),
 }
 
@@ -80,6 +82,7 @@ impl Nginx {
             Speaks::Http1 => ("", String::new()),
             Speaks::H2c => ("http2", String::new()),
             Speaks::Tls(leaf) => ("ssl", certificate_lines(leaf)),
+            Speaks::TlsTo(leaf, ca) => ("ssl", certificate_lines(leaf) + &client_lines(ca)),
             Speaks::H2(leaf) => ("ssl http2", certificate_lines(leaf)),
         };
         let config = format!(
@@ -110,6 +113,10 @@ impl Nginx {
 
 fn certificate_lines(leaf: &Leaf) -> String {
     format!("ssl_certificate {}; ssl_certificate_key {};", leaf.cert.display(), leaf.key.display())
+}
+
+fn client_lines(ca: &Authority) -> String {
+    format!("ssl_verify_client on; ssl_client_certificate {};", ca.ca.display())
 }
 
 impl Drop for Nginx {
