@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, ensure};
 use lb_core::config::{self, Config, LoadError, Loaded};
 use lb_core::snapshot::Snapshot;
 use lb_l7::Prepared;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard};
 use tracing::{error, info};
 
 use super::clock::{now, wall_clock};
@@ -50,6 +50,9 @@ pub struct Last {
     pub errors: String,
 }
 
+/// Whoever holds it is alone.
+type LockedStack = OwnedMappedMutexGuard<Option<Stack>, Stack>;
+
 /// Everything that can fail has been done.
 struct Ready {
     snapshot: Arc<Snapshot>,
@@ -64,6 +67,9 @@ impl Supervisor {
     /// Reloads are done one after the other.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> ReloadReport {
         let stack = self.stack.clone().lock_owned().await;
+        let Ok(stack) = OwnedMutexGuard::try_map(stack, Option::as_mut) else {
+            return self.refused(&anyhow!("lb is about to end"), Duration::ZERO);
+        };
         service::reloading();
         let supervisor = self.clone();
         let transaction = tokio::task::spawn_blocking(move || supervisor.transact(stack, trigger));
@@ -77,15 +83,12 @@ impl Supervisor {
         tokio::spawn(async move { supervisor.reload(trigger).await });
     }
 
-    fn transact(self: &Arc<Self>, mut stack: OwnedMutexGuard<Option<Stack>>, trigger: Trigger) -> ReloadReport {
+    fn transact(self: &Arc<Self>, mut stack: LockedStack, trigger: Trigger) -> ReloadReport {
         let begin = now();
-        let Some(stack) = stack.as_mut() else {
-            return self.refused(&anyhow!("lb is about to end"), Duration::ZERO);
-        };
         // Preparing takes no `&mut`: a panic in it leaves everything as it was.
-        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(stack)));
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(&stack)));
         match prepared.unwrap_or_else(|_| Err(anyhow!("a bug: preparing the configuration panicked"))) {
-            Ok(ready) => self.commit(stack, ready, trigger, begin),
+            Ok(ready) => self.commit(&mut stack, ready, trigger, begin),
             Err(why) => self.refused(&why, begin.elapsed()),
         }
     }
