@@ -1,9 +1,9 @@
 //! What the proxy needs of a body, whichever version of HTTP carries it.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::h1::Reject;
 use crate::head::Block;
-use crate::io::deadline::Timer;
+use crate::io::deadline::{Limit, Timer};
 
 /// Bytes of a body, on loan from a buffer or shared with an HTTP/2 connection.
 #[derive(Debug)]
@@ -183,26 +183,49 @@ pub async fn pump(
     }
 }
 
-/// Waits for the sink, but only arms the timer if it has to wait at all.
-pub async fn timed<F: Future<Output = Result<(), SinkError>>>(
-    timer: &Timer,
+/// Waits for the sink.
+pub fn timed<'t, F: Future<Output = Result<(), SinkError>> + 't>(
+    timer: &'t Timer,
     patience: Duration,
     sending: F,
-) -> Result<(), PumpError> {
-    let mut sending = pin!(sending);
-    let result = match now(sending.as_mut()).await {
-        Some(result) => Ok(result),
-        None => timer.within(patience, sending).await,
-    };
-    result.map_err(|_| PumpError::SinkTimeout)?.map_err(PumpError::Sink)
+) -> impl Future<Output = Result<(), PumpError>> + 't {
+    Timed { limit: timer.within(patience, sending) }
+}
+
+pin_project_lite::pin_project! {
+    struct Timed<'t, F> {
+        #[pin]
+        limit: Limit<'t, F>,
+    }
+}
+
+impl<F: Future<Output = Result<(), SinkError>>> Future for Timed<'_, F> {
+    type Output = Result<(), PumpError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().limit.poll(cx).map(|sent| sent.map_err(|_| PumpError::SinkTimeout)?.map_err(PumpError::Sink))
+    }
 }
 
 /// The output of a future that is ready at once.
-pub async fn now<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+pub fn now<F: Future>(future: F) -> impl Future<Output = Option<F::Output>> {
+    Now { future }
+}
+
+pin_project_lite::pin_project! {
+    struct Now<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Now<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().future.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        }
+    }
 }

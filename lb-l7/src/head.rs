@@ -109,12 +109,15 @@ pub struct Field<'a> {
 pub struct Block {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// One bit for each [`Name`] that a line has.
+    present: u32,
 }
 
 impl Block {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.lines.clear();
+        self.present = 0;
     }
 
     /// Appends bytes that are no field (a method, a target); spans may point at them.
@@ -125,13 +128,14 @@ impl Block {
     }
 
     pub fn push_field(&mut self, name: &[u8], value: &[u8]) {
-        let line = Line { id: Name::of(name), name: self.push_bytes(name), value: self.push_bytes(value) };
-        self.lines.push(line);
+        let (name, value) = (self.push_bytes(name), self.push_bytes(value));
+        self.push_span(name, value);
     }
 
     /// A field whose bytes are in the block already.
     pub fn push_span(&mut self, name: Span, value: Span) {
         let id = Name::of(&self.bytes[name.range()]);
+        self.present |= 1 << id as u32;
         self.lines.push(Line { id, name, value });
     }
 
@@ -165,6 +169,10 @@ impl Block {
         })
     }
 
+    pub fn has(&self, id: Name) -> bool {
+        self.present & (1 << id as u32) != 0
+    }
+
     /// Where the values of all fields of that name are.
     pub fn spans(&self, id: Name) -> impl Iterator<Item = Span> {
         self.lines.iter().filter(move |line| line.id == id).map(|line| line.value)
@@ -172,12 +180,16 @@ impl Block {
 
     /// The first field with that name.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
+        if !self.has(id) {
+            return None;
+        }
         self.fields().find(|f| f.id == id).map(|f| f.value)
     }
 
     /// Is `token` a member of the comma-separated list in any field of that name?
     pub fn has_token(&self, id: Name, token: &[u8]) -> bool {
-        self.fields().filter(|f| f.id == id).any(|f| members(f.value).any(|m| m.eq_ignore_ascii_case(token)))
+        self.has(id)
+            && self.fields().filter(|f| f.id == id).any(|f| members(f.value).any(|m| m.eq_ignore_ascii_case(token)))
     }
 
     /// Does a Connection field nominate this name for removal (RFC 9110 section 7.6.1)?

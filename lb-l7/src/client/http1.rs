@@ -118,7 +118,7 @@ async fn exchange(connection: &Connection, transport: &Transport, inbox: &mut In
     };
     let after = match received {
         Ok(()) => proxy::serve(&scene, &mut client, response, &mut trail).await,
-        Err(Some(answer)) => proxy::respond(&scene, &mut client, response, &mut trail, answer).await,
+        Err(Some(answer)) => Box::pin(proxy::respond(&scene, &mut client, response, &mut trail, answer)).await,
         Err(None) => return After::Abort,
     };
     if trail.fault.is_some_and(|f| f.reason == "bad_request") {

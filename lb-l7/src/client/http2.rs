@@ -223,7 +223,7 @@ impl RequestStream {
             Ok(()) => proxy::serve(&scene, &mut client, response, trail).await,
             Err(reject) => {
                 self.frontend.frontend.live.counters.shard(self.worker.index).bad_requests.inc();
-                proxy::respond(&scene, &mut client, response, trail, Answer::rejected(reject)).await
+                Box::pin(proxy::respond(&scene, &mut client, response, trail, Answer::rejected(reject))).await
             }
         }
     }

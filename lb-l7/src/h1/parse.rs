@@ -241,6 +241,9 @@ fn response_body(out: &ResponseHead, version: Version, request: Method) -> Resul
 
 /// One field with one number of digits only.
 fn content_length(block: &Block) -> Result<Option<u64>, Reject> {
+    if !block.has(Name::ContentLength) {
+        return Ok(None);
+    }
     let mut values = block.fields().filter(|f| f.id == Name::ContentLength).map(|f| f.value);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -258,6 +261,9 @@ pub fn decimal(value: &[u8]) -> Option<u64> {
 
 /// `chunked`, once and alone, is the only transfer coding there is (RFC 9112 sections 6.1 and 6.3).
 fn is_chunked(block: &Block) -> Result<bool, Reject> {
+    if !block.has(Name::TransferEncoding) {
+        return Ok(false);
+    }
     let mut fields = block.fields().filter(|f| f.id == Name::TransferEncoding);
     let Some(first) = fields.next() else { return Ok(false) };
     if fields.next().is_none() && first.value.eq_ignore_ascii_case(b"chunked") {

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -115,22 +115,39 @@ impl Timer {
     }
 
     /// Waits for `future` as long as the timer allows.
-    pub async fn limit<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
-        let mut future = pin!(future);
-        std::future::poll_fn(|cx| self.poll_limit(cx, future.as_mut())).await
+    pub fn limit<F: Future>(&self, future: F) -> Limit<'_, F> {
+        Limit { timer: self, arm: None, future }
     }
 
-    /// [`Self::set`], then [`Self::limit`].
-    pub async fn within<F: Future>(&self, after: Duration, future: F) -> Result<F::Output, TimedOut> {
-        self.set(after);
-        self.limit(future).await
+    /// As [`Self::limit`], once [`Self::set`]; which is only done if there is something to wait for.
+    pub fn within<F: Future>(&self, after: Duration, future: F) -> Limit<'_, F> {
+        Limit { timer: self, arm: Some(after), future }
     }
+}
 
-    fn poll_limit<F: Future>(&self, cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<Result<F::Output, TimedOut>> {
-        if let Poll::Ready(output) = future.poll(cx) {
+pin_project_lite::pin_project! {
+    /// A future, or [`TimedOut`]. Written out, as an `async fn` would hold its future twice.
+    #[derive(Debug)]
+    pub struct Limit<'t, F> {
+        timer: &'t Timer,
+        arm: Option<Duration>,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Limit<'_, F> {
+    type Output = Result<F::Output, TimedOut>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        if self.poll_expired(cx) { Poll::Ready(Err(TimedOut)) } else { Poll::Pending }
+        if let Some(after) = this.arm.take() {
+            this.timer.set(after);
+        }
+        if this.timer.poll_expired(cx) { Poll::Ready(Err(TimedOut)) } else { Poll::Pending }
     }
 }
 
@@ -143,6 +160,7 @@ impl Drop for Timer {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
 
     use super::*;
 

@@ -82,7 +82,7 @@ impl Stage<'_> {
             let timeout = self.pool.plan.pool.config.timeouts.response;
             timed(self.scene.timer, timeout, requester.flush()).await.map(|()| 0)
         } else {
-            self.upload_body(source, requester).await
+            Box::pin(self.upload_body(source, requester)).await
         };
         match sent {
             Ok(bytes) => sent_whole.set(Some(bytes)),
@@ -90,7 +90,8 @@ impl Stage<'_> {
         }
         poll_fn(|cx| source.poll_closed(cx)).await;
         // It may have closed its sending side only, and still want the answer.
-        let _ = self.scene.worker.deadlines.timer().within(HALF_CLOSED, pending::<()>()).await;
+        let timer = self.scene.worker.deadlines.timer();
+        let _ = timer.within(HALF_CLOSED, pending::<()>()).await;
         PumpError::Source(SourceError::Left)
     }
 
@@ -103,13 +104,17 @@ impl Stage<'_> {
     }
 
     async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), UpstreamError> {
-        // Only HTTP/1.0 may name no host.
-        let address =
-            if head.authority.is_empty() { self.slot.backend().config.address.to_string() } else { String::new() };
-        let authority = if head.authority.is_empty() { address.as_bytes() } else { head.authority().as_bytes() };
+        if head.authority.is_empty() {
+            // Only HTTP/1.0 may name no host.
+            let address = self.slot.backend().config.address.to_string();
+            link.begin(head, self.scene.origin(), address.as_bytes())?;
+        } else {
+            link.begin(head, self.scene.origin(), head.authority().as_bytes())?;
+        }
+        let Link::H2(link) = link else { return Ok(()) };
         let timeout = self.pool.plan.pool.config.timeouts.response;
-        let begun = self.scene.timer.within(timeout, link.begin(head, self.scene.origin(), authority)).await;
-        begun.unwrap_or_else(|_| Err(UpstreamError::unsent(UpstreamErrorKind::ResponseTimeout)))
+        let opened = self.scene.timer.within(timeout, link.send_head()).await;
+        opened.unwrap_or_else(|_| Err(UpstreamError::unsent(UpstreamErrorKind::ResponseTimeout)))
     }
 
     fn backend_counters(&self) -> &lb_core::pool::BackendCounters {

@@ -37,12 +37,12 @@ pub async fn forward<C: Client>(
     loop {
         let failure = match attempt(scene, client, pool, &retries.tried, response, trail).await {
             Attempt::Over(after) => return after,
-            Attempt::Answer(answer) => return respond(scene, client, response, trail, answer).await,
+            Attempt::Answer(answer) => return Box::pin(respond(scene, client, response, trail, answer)).await,
             Attempt::Failed(failure) => failure,
         };
         tracing::debug!(backend = failure.backend.id(), error = %failure.error, "attempt failed");
         if !retries.allow(scene, client, pool, &failure) {
-            return respond(scene, client, response, trail, failure.answer()).await;
+            return Box::pin(respond(scene, client, response, trail, failure.answer())).await;
         }
         trail.retries += 1;
     }
@@ -163,7 +163,7 @@ async fn attempt<C: Client>(
             Attempt::Over(after)
         }
         Ended::Switched => {
-            tunnel::run(scene, client, &mut link, trail).await;
+            Box::pin(tunnel::run(scene, client, &mut link, trail)).await;
             Attempt::Over(After::Abort)
         }
         Ended::Broken => Attempt::Over(After::Abort),

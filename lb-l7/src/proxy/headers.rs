@@ -39,7 +39,7 @@ pub struct Origin<'a> {
 
 /// Writes the fields that go on to a backend, but neither Host nor what frames the body.
 pub fn request(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink) {
-    let nominations = head.block.get(Name::Connection).is_some();
+    let nominations = head.block.has(Name::Connection);
     for field in head.block.fields() {
         match field.id {
             Name::Host | Name::ContentLength | Name::XForwardedFor => continue,
@@ -58,7 +58,7 @@ pub fn request(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink
 
 /// The X-Forwarded-* fields: appended to a trusted proxy's, else ours alone.
 fn forwarded(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink) {
-    let known = |id| origin.trusted && head.block.get(id).is_some();
+    let known = |id| origin.trusted && head.block.has(id);
     if known(Name::XForwardedFor) {
         let mut value = SmallVec::<[u8; 128]>::new();
         for hops in head.block.fields().filter(|f| f.id == Name::XForwardedFor) {
@@ -88,7 +88,7 @@ fn max_forwards(value: &[u8], sink: &mut impl FieldSink) {
 
 /// Writes the fields that go on to a client, but not what frames the body.
 pub fn response(head: &ResponseHead, sink: &mut impl FieldSink) {
-    let nominations = head.block.get(Name::Connection).is_some();
+    let nominations = head.block.has(Name::Connection);
     let mut dated = false;
     for field in head.block.fields() {
         match field.id {

@@ -133,7 +133,9 @@ pub async fn serve<C: Client>(
     };
     let matched = match matched {
         Ok(matched) => matched,
-        Err(answer) => return send_answer(scene, head, &source, &mut responder, response, trail, answer).await,
+        Err(answer) => {
+            return Box::pin(send_answer(scene, head, &source, &mut responder, response, trail, answer)).await;
+        }
     };
     trail.route = Some(matched.index);
     match matched.action {
@@ -148,11 +150,12 @@ pub async fn serve<C: Client>(
             let host = crate::route::bare_host(head.authority().as_bytes());
             redirect.location(host, head.path().as_bytes(), head.query().as_bytes(), &mut location);
             response.block.push_field(b"Location", &location);
-            send_fixed(scene, head, &source, &mut responder, response, b"", trail).await
+            Box::pin(send_fixed(scene, head, &source, &mut responder, response, b"", trail)).await
         }
         RouteAction::Respond(respond) => {
             answer::fixed(response, respond.status, respond.content_type.as_bytes(), respond.body.len());
-            send_fixed(scene, head, &source, &mut responder, response, respond.body.as_bytes(), trail).await
+            let body = respond.body.as_bytes();
+            Box::pin(send_fixed(scene, head, &source, &mut responder, response, body, trail)).await
         }
     }
 }

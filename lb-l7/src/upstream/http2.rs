@@ -68,7 +68,7 @@ impl H2Links {
         if let Some(shared) = self.with_room() {
             return Ok((Link::H2(Box::new(H2Link::new(shared, plan))), Reused::Yes));
         }
-        let shared = open(worker, backend, plan, timer).await?;
+        let shared = Box::pin(open(worker, backend, plan, timer)).await?;
         self.shared.borrow_mut().push(shared.clone());
         Ok((Link::H2(Box::new(H2Link::new(shared, plan))), Reused::No))
     }

@@ -32,21 +32,15 @@ pub enum Receiver<'a> {
 }
 
 impl Link {
-    /// Stages the head; over HTTP/2 it also opens the stream.
-    pub async fn begin(
-        &mut self,
-        head: &RequestHead,
-        origin: Origin<'_>,
-        authority: &[u8],
-    ) -> Result<(), UpstreamError> {
+    /// Stages the head.
+    pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), UpstreamError> {
         match self {
-            Link::H1(link) => link.begin(head, origin, authority),
-            Link::H2(link) => {
-                link.begin(head, origin, authority)?;
-                link.send_head().await?;
+            Link::H1(link) => {
+                link.begin(head, origin, authority);
+                Ok(())
             }
+            Link::H2(link) => link.begin(head, origin, authority),
         }
-        Ok(())
     }
 
     pub fn split(&mut self) -> (Requester<'_>, Receiver<'_>) {

@@ -97,7 +97,8 @@ impl Upstream {
         if let Some(link) = self.take_idle() {
             return Ok((Link::H1(link), Reused::Yes));
         }
-        let opened = connect::open(worker, &self.backend, plan, timer).await?;
+        // Boxed, as are all rare waits: the future of a request is small without them.
+        let opened = Box::pin(connect::open(worker, &self.backend, plan, timer)).await?;
         Ok((Link::H1(Box::new(H1Link::new(opened))), Reused::No))
     }
 
