@@ -24,7 +24,7 @@ frontends:
     pool: web
 pools:
   web:
-    check: { http: { path: / }, interval: 50ms, timeout: 40ms, rise: 1, fall: 1 }
+    check: { http: { path: / }, interval: 200ms, timeout: 190ms, rise: 1, fall: 3 }
     backends: [{ address: @a, weight: 3 }, @b]
     backup: [@b2]
   slow: { max_queue: 1, timeouts: { queue: 100ms }, backends: [{ address: @slow, max_connections: 1 }] }

@@ -11,7 +11,7 @@ frontends:
   web: { mode: http, listen: @web, pool: web, timeouts: { header: 2s, request: 2s } }
   good: { mode: http, listen: @good, pool: good }
 pools:
-  web: { timeouts: { response: 2s }, retry: { attempts: 0 }, backends: [@a] }
+  web: { timeouts: { response: 15s }, retry: { attempts: 0 }, backends: [@a] }
   good: { backends: [@good_origin] }
 ";
 
@@ -112,18 +112,21 @@ fn bytes_after_a_response_are_never_another_response() {
 
 #[test]
 fn an_unasked_response_on_an_idle_connection_is_not_taken() {
-    let pair = beside(Origin::raw(|mut stream, _| {
+    let (forged, seen) = std::sync::mpsc::channel();
+    let pair = beside(Origin::raw(move |mut stream, _| {
         let mut input = BufReader::new(stream.try_clone().unwrap());
         while let Ok(Some(request)) = read_request(&mut input) {
             let body = request.target.clone();
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(50));
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged");
+            forged.send(()).unwrap();
         }
     }));
     for n in 0..5 {
         assert_eq!(pair.lb.get("web", &format!("/{n}")).text(), format!("/{n}"));
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        // Only what is there before the next request can be told from its answer.
+        seen.recv_timeout(crate::harness::PATIENCE).unwrap();
     }
 }
 

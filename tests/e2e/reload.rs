@@ -79,7 +79,7 @@ fn requests_in_flight_keep_what_they_began_with() {
 #[test]
 fn health_and_counters_are_kept() {
     let (a, b) = (Origin::named("a"), Origin::named("b"));
-    let check = "check: { http: { path: / }, interval: 50ms, initial: down }";
+    let check = "check: { http: { path: / }, interval: 200ms, rise: 1, initial: down }";
     let mut lb = Lb::start(&config("", &format!("{check}, backends: [@a]")), &[("a", a.addr), ("b", b.addr)]);
     eventually("a is up", || lb.backend("web", &a.addr.to_string())["health"] == "up");
     for _ in 0..10 {

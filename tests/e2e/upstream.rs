@@ -98,7 +98,7 @@ fn requests_beyond_max_connections_wait_their_turn() {
 #[test]
 fn waiting_ends_with_503() {
     let slow = held("a");
-    let pool = "    timeouts: { queue: 200ms }\n    max_queue: 1\n    backends: [{ address: @a, max_connections: 1 }]";
+    let pool = "    timeouts: { queue: 2s }\n    max_queue: 1\n    backends: [{ address: @a, max_connections: 1 }]";
     let lb = Lb::start(&config(pool), &[("a", slow.origin.addr)]);
     let mut first = asking(&lb, "/first");
     eventually("the slot is taken", || lb.metric("lb_backend_requests_active", &[]) == 1.0);
@@ -241,7 +241,7 @@ fn a_body_that_stops_ends_the_clients_connection() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.").unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let lb = Lb::start(&config("    timeouts: { response: 300ms }\n    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&config("    timeouts: { response: 2s }\n    backends: [@a]"), &[("a", origin.addr)]);
     let mut client = asking(&lb, "/half");
     assert!(client.try_response("GET").is_err(), "half a body must not look like a whole one");
     assert_eq!(lb.logged("/half")["fault"], "backend");

@@ -24,7 +24,13 @@ pub struct Lb {
     child: Child,
     dir: TempDir,
     names: Names,
-    stderr: Arc<Mutex<Vec<u8>>>,
+    stderr: Gathered,
+}
+
+/// What a pipe brought so far, and who empties it.
+struct Gathered {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -57,6 +63,7 @@ impl Lb {
         let metrics = lb.addr("metrics");
         poll("lb serves", || {
             if let Some(status) = lb.child.try_wait().unwrap() {
+                lb.wait_for_exit();
                 panic!("lb ended before it served: {status}\n{}", lb.stderr());
             }
             let mut client = Client::over(std::net::TcpStream::connect(metrics).ok()?);
@@ -186,7 +193,7 @@ impl Lb {
 
     /// What lb has written to its standard error.
     pub fn stderr(&self) -> String {
-        text(&self.stderr.lock().unwrap())
+        text(&self.stderr.bytes.lock().unwrap())
     }
 
     /// What lb has written to its standard output.
@@ -203,7 +210,11 @@ impl Lb {
     }
 
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        poll("lb ends", || self.child.try_wait().unwrap())
+        let status = poll("lb ends", || self.child.try_wait().unwrap());
+        if let Some(reader) = self.stderr.reader.take() {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// Memory that lb holds now, in KiB, without the pages of its own program.
@@ -274,16 +285,16 @@ fn stdout_file(dir: &Path) -> fs::File {
     fs::File::create(dir.join("stdout")).unwrap()
 }
 
-fn gather(mut from: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
-    let gathered = Arc::new(Mutex::new(Vec::new()));
-    let to = gathered.clone();
-    thread::spawn(move || {
+fn gather(mut from: impl Read + Send + 'static) -> Gathered {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let to = bytes.clone();
+    let reader = thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut buffer) {
             to.lock().unwrap().extend(&buffer[..n]);
         }
     });
-    gathered
+    Gathered { bytes, reader: Some(reader) }
 }
 
 fn text(bytes: &[u8]) -> String {
