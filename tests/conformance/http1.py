@@ -11,10 +11,10 @@ import types
 sys.dont_write_bytecode = True
 
 from suites import frontends, report  # noqa: E402
-from suites.http1 import chunked, connection, fields, length, request_line, responses, target_and_host  # noqa: E402
+from suites.http1 import bad_responses, chunked, connection, fields, length, request_line, responses, target_and_host  # noqa: E402
 from suites.http1.origin import Origin  # noqa: E402
 
-SECTIONS = [request_line, target_and_host, fields, length, chunked, connection, responses]
+SECTIONS = [request_line, target_and_host, fields, length, chunked, connection, responses, bad_responses]
 
 
 def main():

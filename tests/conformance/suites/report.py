@@ -27,6 +27,10 @@ class Case:
     run: object
     """Called with the frontend under test; returns a list of what was wrong."""
 
+    @property
+    def key(self):
+        return f"{self.section}: {self.name}"
+
 
 class Failed(Exception):
     """What the peer did that it must not do."""
@@ -39,10 +43,10 @@ def run_all(cases, subject, options):
     for case in cases:
         problems = run_one(case, subject, options.verbose)
         subject.check_alive()
-        outcome = judge(problems, case.name in known)
+        outcome = judge(problems, case.key in known)
         outcomes.append((case, outcome))
         if outcome is not Outcome.PASSED or options.verbose:
-            show(case, outcome, problems or [known.get(case.name, "")])
+            show(case, outcome, problems or [known.get(case.key, "")])
     summary(outcomes)
     return sum(outcome in (Outcome.FAILED, Outcome.UNEXPECTED) for _, outcome in outcomes)
 

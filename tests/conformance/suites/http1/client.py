@@ -97,7 +97,7 @@ class Client:
             read_response(self.reader, message, method)
 
     def look_for_end(self, expect_close):
-        self.reader.seconds = 1.0 if expect_close else 0.03
+        self.reader.seconds = 3 if expect_close else 0.03
         try:
             self.result.closed = not self.reader.fill()
         except TimeoutError:

@@ -384,11 +384,17 @@ def tunnel(subject, request, early):
         seen.complete = True
         connection.sendall(SWITCHED)
         data = reader.exactly(len(early) + 5)
-        connection.sendall(data[::-1] + b"\r\n\r\n")
+        connection.sendall(data[::-1])
         return False
 
     subject.origin.reset(answer)
-    result = Client(subject.port).exchange([request, Pause(0.1), b"hello"], [b"GET"], None)
-    require(result.statuses == [101], f"got {result}")
-    require(b"upgrade" in result.finals[0].tokens(b"connection"), "101 without Connection: upgrade")
-    require(result.extra == (early + b"hello")[::-1] + b"\r\n\r\n", f"the tunnel gave {result.extra!r}")
+    client = Client(subject.port)
+    client.take(request)
+    client.read_final(b"GET")
+    require(client.result.statuses == [101], f"got {client.result}")
+    require(b"upgrade" in client.result.finals[0].tokens(b"connection"), "101 without Connection: upgrade")
+    client.take(b"hello")
+    expected = (early + b"hello")[::-1]
+    found = client.reader.exactly(len(expected))
+    client.connection.close()
+    require(found == expected, f"the tunnel gave {found!r}")
