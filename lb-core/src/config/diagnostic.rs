@@ -175,14 +175,15 @@ impl Help {
 }
 
 impl Excerpt {
+    /// Looks no further than what is shown: a file may be one line, with many problems.
     fn of(lines: &Lines<'_>, span: Span) -> Self {
-        let (line, column) = lines.position(span.start);
-        let text = lines.text(line);
-        let length = text.chars().count();
-        // A position within the line break, too, is shown at the end of the line.
-        let caret = (column - 1).min(length);
-        let carets = lines.chars_between(span).min(length - caret).max(1);
-        Self { line: text.chars().map(printable).collect(), caret, carets }.shortened()
+        let (before, after) = lines.around(span.start);
+        let before = last_chars(before, WIDEST_LINE);
+        let after: String = after.chars().take(WIDEST_LINE).collect();
+        let caret = before.chars().count();
+        let carets = after.char_indices().take_while(|(at, _)| span.start + at < span.end).count().max(1);
+        let line = before.chars().chain(after.chars()).map(printable).collect();
+        Self { line, caret, carets }.shortened()
     }
 
     /// Keeps the carets in view where the line is too long to be shown.
@@ -223,18 +224,21 @@ impl<'a> Lines<'a> {
         (line, self.text[start..offset].chars().count() + 1)
     }
 
-    fn text(&self, line: usize) -> &'a str {
+    /// The line of an offset, cut in two there. A position within the line break stands at its end.
+    fn around(&self, offset: usize) -> (&'a str, &'a str) {
+        let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
+        let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
         let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
         let line = &self.text[start..end];
-        line.strip_suffix('\r').unwrap_or(line)
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        line.split_at((offset - start).min(line.len()))
     }
+}
 
-    fn chars_between(&self, span: Span) -> usize {
-        let start = self.text.floor_char_boundary(span.start.min(self.text.len()));
-        let end = self.text.floor_char_boundary(span.end.min(self.text.len()));
-        self.text.get(start..end).map_or(0, |text| text.chars().count())
-    }
+fn last_chars(text: &str, most: usize) -> &str {
+    let from = text.char_indices().rev().nth(most - 1).map_or(0, |(at, _)| at);
+    &text[from..]
 }
 
 impl Diagnostics {

@@ -32,7 +32,7 @@ pub(super) fn interpolate<'a>(
         let start = text.len() - rest.len() + at;
         let inner = &rest[at + 2..];
         let end = inner.find('}').ok_or_else(|| Failure::new(start..text.len(), "`${` without its `}`"))?;
-        let value = value(&inner[..end], env).and_then(|value| take(room, value));
+        let value = brought_in(&inner[..end], env, room);
         out.push_str(&value.map_err(|message| Failure::new(start..start + end + 3, message))?);
         rest = &inner[end + 1..];
     }
@@ -53,14 +53,16 @@ fn value(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
     found.or_else(|| default.map(str::to_owned)).ok_or_else(|| format!("environment variable `{name}` is not set"))
 }
 
-fn take(room: &mut usize, value: String) -> Result<String, String> {
-    match room.checked_sub(value.len()) {
-        Some(left) => {
-            *room = left;
-            Ok(value)
-        }
-        None => Err("environment variables make the file too long".to_owned()),
+fn brought_in(reference: &str, env: &dyn Fn(&str) -> Option<String>, room: &mut usize) -> Result<String, String> {
+    let too_long = || "environment variables make the file too long".to_owned();
+    // A file may ask for a large variable very often: once the room is used up, nothing is fetched.
+    if *room == 0 {
+        return Err(too_long());
     }
+    let value = value(reference, env)?;
+    let left = room.checked_sub(value.len());
+    *room = left.unwrap_or(0);
+    left.map(|_| value).ok_or_else(too_long)
 }
 
 fn is_name(name: &str) -> bool {

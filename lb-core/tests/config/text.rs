@@ -30,7 +30,7 @@ fn a_variable_cannot_bring_in_yaml() {
 #[test]
 fn a_variable_cannot_use_up_the_memory() {
     // In many scalars, and many times in one.
-    for text in [format!("[{}]", "'${X}',".repeat(100_000)), "${X}".repeat(100_000)] {
+    for text in [format!("[{}]", "'${X}',".repeat(10_000)), "${X}".repeat(10_000)] {
         let diagnostics = config::load(text, Path::new("x"), &|_| Some("x".repeat(100_000))).unwrap_err();
         assert!(diagnostics.to_string().contains("environment variables make the file too long"));
     }
