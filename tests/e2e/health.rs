@@ -133,8 +133,9 @@ fn scripts_decide_by_their_exit_code() {
     let text = config(check, "@a");
     let lb = Lb::start_in(dir, &text, &[("a", origin.addr)]);
     becomes(&lb, "a", "up");
-    let seen = std::fs::read_to_string(lb.dir().join("seen")).unwrap();
-    assert_eq!(seen.trim(), format!("web {0} 127.0.0.1 {1}", origin.addr, origin.addr.port()));
+    let expected = format!("web {0} 127.0.0.1 {1}", origin.addr, origin.addr.port());
+    let seen = || std::fs::read_to_string(lb.dir().join("seen")).unwrap_or_default();
+    eventually("it is told what to check", || seen().trim() == expected);
     std::fs::remove_file(lb.dir().join("well")).unwrap();
     becomes(&lb, "a", "down");
     assert!(lb.metric("lb_backend_check_failures_total", &[("reason", "exit")]) >= 1.0);
