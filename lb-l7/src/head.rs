@@ -192,6 +192,12 @@ impl Block {
             && self.fields().filter(|f| f.id == id).any(|f| members(f.value).any(|m| m.eq_ignore_ascii_case(token)))
     }
 
+    /// Trailer fields that may go on: none that frames, routes or is for one connection only (RFC 9110 section 6.5.1).
+    pub fn trailers(&self) -> impl Iterator<Item = Field<'_>> {
+        self.fields()
+            .filter(|f| !f.id.is_hop_by_hop() && !matches!(f.id, Name::Host | Name::ContentLength | Name::Trailer))
+    }
+
     /// Does a Connection field nominate this name for removal (RFC 9110 section 7.6.1)?
     pub fn nominates(&self, name: &[u8]) -> bool {
         self.has_token(Name::Connection, name)

@@ -333,7 +333,7 @@ pub struct ScriptProbe {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Reload {
-    /// How long old connections may take to finish at a stop, or when their frontend is removed.
+    /// How long connections may take to finish at a stop.
     pub drain_timeout: Duration,
     /// Reload by itself when the file changes.
     pub watch: bool,

@@ -9,7 +9,7 @@ pub struct Record<'a> {
     pub unix_ms: u64,
     pub client: SocketAddr,
     pub frontend: &'a str,
-    /// In the order of the file.
+    /// Counted from 1, in the order of the file.
     pub route: Option<usize>,
     pub pool: Option<&'a str>,
     /// The one that answered, or the last one that was tried.

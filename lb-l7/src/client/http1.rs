@@ -121,9 +121,6 @@ async fn exchange(connection: &Connection, transport: &Transport, inbox: &mut In
         Err(Some(answer)) => Box::pin(proxy::respond(&scene, &mut client, response, &mut trail, answer)).await,
         Err(None) => return After::Abort,
     };
-    if trail.fault.is_some_and(|f| f.reason == "bad_request") {
-        connection.counters().bad_requests.inc();
-    }
     trail.bytes_in += request.block.raw().len() as u64;
     trail.finish(&connection.worker, &connection.frontend, &connection.peer, request);
     after

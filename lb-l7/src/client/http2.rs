@@ -222,7 +222,6 @@ impl RequestStream {
         match parsed {
             Ok(()) => proxy::serve(&scene, &mut client, response, trail).await,
             Err(reject) => {
-                self.frontend.frontend.live.counters.shard(self.worker.index).bad_requests.inc();
                 Box::pin(proxy::respond(&scene, &mut client, response, trail, Answer::rejected(reject))).await
             }
         }

@@ -69,7 +69,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n";
 /// The last chunk and the trailer section (RFC 9112 section 7.1.2).
 pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&Block>) {
     out.extend_from_slice(LAST_CHUNK);
-    for trailer in trailers.into_iter().flat_map(Block::fields) {
+    for trailer in trailers.into_iter().flat_map(Block::trailers) {
         field(out, trailer.name, trailer.value);
     }
     out.extend_from_slice(b"\r\n");

@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError, Then};
 use crate::head::Block;
-use crate::proxy::headers::{self, FieldSink};
+use crate::proxy::headers::FieldSink;
 
 /// A body that is received on a stream.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl StreamSink {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let Some(trailers) = trailers else { return stream.send_data(Bytes::new(), true).map_err(closed) };
         let mut map = HeaderMap::with_capacity(trailers.len());
-        headers::trailers(trailers).for_each(|field| map.field(field.name, field.value));
+        trailers.trailers().for_each(|field| map.field(field.name, field.value));
         stream.send_trailers(map).map_err(closed)
     }
 }

@@ -12,19 +12,21 @@ pub struct Answer {
     pub fault: Fault,
     /// The connection cannot be read from any more.
     pub close: bool,
+    /// The request broke the protocol or a limit of its head.
+    pub malformed: bool,
 }
 
 impl Answer {
     pub const fn client(status: u16, text: &'static str, reason: &'static str) -> Self {
-        Self { status, text, fault: Fault { side: Side::Client, reason }, close: false }
+        Self { status, text, fault: Fault { side: Side::Client, reason }, close: false, malformed: false }
     }
 
     pub const fn backend(status: u16, text: &'static str, reason: &'static str) -> Self {
-        Self { status, text, fault: Fault { side: Side::Backend, reason }, close: false }
+        Self { status, text, fault: Fault { side: Side::Backend, reason }, close: false, malformed: false }
     }
 
     pub const fn lb(status: u16, text: &'static str, reason: &'static str) -> Self {
-        Self { status, text, fault: Fault { side: Side::Lb, reason }, close: false }
+        Self { status, text, fault: Fault { side: Side::Lb, reason }, close: false, malformed: false }
     }
 
     pub const fn closing(mut self) -> Self {
@@ -42,15 +44,23 @@ impl Answer {
             405 => "method",
             _ => "bad_request",
         };
-        Self::client(reject.status, reject.reason, reason).closing()
+        Self { malformed: true, ..Self::client(reject.status, reject.reason, reason).closing() }
     }
 
     /// The head, and the body that goes with it.
     pub fn render(&self, head: &mut ResponseHead) -> String {
         let body = format!("{} {}: {}\n", self.status, encode::canonical_reason(self.status), self.text);
         fixed(head, self.status, b"text/plain; charset=utf-8", body.len());
+        if self.status == 405 {
+            allow(head);
+        }
         body
     }
+}
+
+/// What may be asked here (RFC 9110 sections 10.2.1 and 15.5.6).
+pub fn allow(head: &mut ResponseHead) {
+    head.block.push_field(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 }
 
 /// The head of a response whose whole body is at hand.

@@ -270,13 +270,10 @@ impl<R: Responder> Download<'_, '_, R> {
                     // It still reads, or sending to it will fail.
                     UploadState::Failed(PumpError::Source(SourceError::Left)) => {}
                     // Nothing more can be told to the client.
-                    UploadState::Failed(error) => {
-                        tracing::debug!(%error, "request body");
-                        return Poll::Ready(Err(None));
-                    }
+                    UploadState::Failed(error) => return Poll::Ready(Err(Broken::Request(is_malformed(error)))),
                     _ => {}
                 }
-                download.as_mut().poll(cx).map_err(Some)
+                download.as_mut().poll(cx).map_err(Broken::Response)
             })
             .await
         };
@@ -296,16 +293,19 @@ impl<R: Responder> Download<'_, '_, R> {
     }
 
     /// Says which side broke a response that had begun.
-    fn broken(&self, error: Option<PumpError>, trail: &mut Trail) -> Ended {
+    fn broken(&self, broken: Broken, trail: &mut Trail) -> Ended {
         let backend = |reason| Fault { side: Side::Backend, reason };
-        let fault = match error {
-            Some(PumpError::Source(SourceError::Reset(_))) => backend("reset"),
-            Some(PumpError::Source(SourceError::Reject(_))) => backend("protocol_error"),
-            Some(PumpError::Source(_)) => backend("truncated"),
-            Some(PumpError::SourceTimeout) => backend("response_timeout"),
-            Some(PumpError::SinkTimeout) => Fault { side: Side::Client, reason: "client_stalled" },
-            Some(PumpError::Sink(_)) | None => Fault { side: Side::Client, reason: "client_closed" },
+        let client = |reason| Fault { side: Side::Client, reason };
+        let fault = match broken {
+            Broken::Response(PumpError::Source(SourceError::Reset(_))) => backend("reset"),
+            Broken::Response(PumpError::Source(SourceError::Reject(_))) => backend("protocol_error"),
+            Broken::Response(PumpError::Source(_)) => backend("truncated"),
+            Broken::Response(PumpError::SourceTimeout) => backend("response_timeout"),
+            Broken::Response(PumpError::SinkTimeout) => client("client_stalled"),
+            Broken::Request(true) => client("bad_request"),
+            Broken::Response(PumpError::Sink(_)) | Broken::Request(false) => client("client_closed"),
         };
+        trail.malformed |= matches!(broken, Broken::Request(true));
         if fault.side == Side::Backend {
             self.stage.backend_counters().response_failures.inc();
         }
@@ -324,6 +324,17 @@ impl<R: Responder> Download<'_, '_, R> {
 fn gone(trail: &mut Trail) -> Ended {
     trail.client_gone();
     Ended::Broken
+}
+
+/// What broke a response that had begun.
+enum Broken {
+    Response(PumpError),
+    /// The request's body; `true`: it was malformed.
+    Request(bool),
+}
+
+fn is_malformed(error: &PumpError) -> bool {
+    matches!(error, PumpError::Source(SourceError::Reject(_)))
 }
 
 /// Why no response began.

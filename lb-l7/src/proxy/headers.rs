@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::h1::{encode, parse};
-use crate::head::{Block, Field, Method, Name, RequestHead, ResponseHead};
+use crate::head::{Method, Name, RequestHead, ResponseHead};
 use crate::io::date;
 
 /// Where fields are written to: an HTTP/1 head or an HTTP/2 header map.
@@ -105,13 +105,6 @@ pub fn response(head: &ResponseHead, sink: &mut impl FieldSink) {
         // RFC 9110 section 6.6.1: whoever forwards a response without Date adds one.
         sink.field(b"Date", &date::current());
     }
-}
-
-/// Trailers that may go on: none that frames, routes or is for one connection only (RFC 9110 section 6.5.1).
-pub fn trailers(block: &Block) -> impl Iterator<Item = Field<'_>> {
-    block
-        .fields()
-        .filter(|f| !f.id.is_hop_by_hop() && !matches!(f.id, Name::Host | Name::ContentLength | Name::Trailer))
 }
 
 #[cfg(test)]

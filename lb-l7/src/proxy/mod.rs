@@ -127,6 +127,11 @@ pub async fn serve<C: Client>(
     trail: &mut Trail,
 ) -> After {
     let (head, source, mut responder) = client.split();
+    if head.method == Method::Options && is_last_hop(head) {
+        answer::fixed(response, 200, b"", 0);
+        answer::allow(response);
+        return Box::pin(send_fixed(scene, head, &source, &mut responder, response, b"", trail)).await;
+    }
     let matched = match refuse(scene, head) {
         Some(answer) => Err(answer),
         None => scene.frontend.routes.find(head).ok_or(Answer::client(404, "no route for this request", "no_route")),
@@ -168,13 +173,12 @@ fn refuse(scene: &Scene<'_>, head: &RequestHead) -> Option<Answer> {
     {
         return Some(Answer::client(413, "request body too large", "body_too_large"));
     }
-    // RFC 9110 section 7.6.2: the last hop that a request may take answers it.
-    let last_hop = || head.block.get(Name::MaxForwards).and_then(parse::decimal) == Some(0);
-    match head.method {
-        Method::Trace if last_hop() => Some(Answer::client(405, "TRACE is not offered", "method")),
-        Method::Options if last_hop() => Some(Answer::client(204, "", "max_forwards")),
-        _ => None,
-    }
+    (head.method == Method::Trace && is_last_hop(head)).then_some(Answer::client(405, "TRACE is not offered", "method"))
+}
+
+/// The last hop that a TRACE or OPTIONS may take answers it (RFC 9110 section 7.6.2).
+fn is_last_hop(head: &RequestHead) -> bool {
+    head.block.get(Name::MaxForwards).and_then(parse::decimal) == Some(0)
 }
 
 /// Answers a client in lb's own name.
@@ -199,6 +203,7 @@ async fn send_answer(
     answer: Answer,
 ) -> After {
     trail.fault = Some(answer.fault);
+    trail.malformed = answer.malformed;
     let body = answer.render(response);
     response.keep_alive = !answer.close;
     send_fixed(scene, head, source, responder, response, body.as_bytes(), trail).await

@@ -26,6 +26,8 @@ pub struct Trail {
     pub first_byte: Option<Duration>,
     pub retries: u32,
     pub fault: Option<Fault>,
+    /// The request broke the protocol or a limit of its head.
+    pub malformed: bool,
     /// There is an access log, so the details are worth taking down.
     pub logged: bool,
 }
@@ -46,6 +48,7 @@ impl Trail {
             first_byte: None,
             retries: 0,
             fault: None,
+            malformed: false,
         }
     }
 
@@ -65,8 +68,11 @@ impl Trail {
             && let Some(counter) = counters.requests.get(usize::from(class))
         {
             counter.inc();
+            counters.durations.observe_us(micros(elapsed));
         }
-        counters.durations.observe_us(micros(elapsed));
+        if self.malformed {
+            counters.bad_requests.inc();
+        }
         counters.bytes_received.add(self.bytes_in);
         counters.bytes_sent.add(self.bytes_out);
         if let Some(log) = &mut *worker.log.borrow_mut() {
@@ -87,7 +93,7 @@ impl Trail {
             unix_ms: began.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(0)),
             client: peer.address,
             frontend: &frontend.frontend.config.name,
-            route: self.route,
+            route: self.route.map(|index| index + 1),
             pool: self.pool.as_deref(),
             backend: self.backend.as_ref().map(|b| &*b.config.name),
             method: head.method_name().as_bytes(),

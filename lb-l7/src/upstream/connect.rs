@@ -51,16 +51,26 @@ pub async fn open(
     plan: &PoolPlan,
     timer: &Timer,
 ) -> Result<Opened, UpstreamError> {
-    let attempt = timer.within(plan.pool.config.timeouts.connect, attempt(worker, backend, plan));
-    let result = match while_available(plan, backend, attempt).await {
-        Some(Ok(result)) => result,
-        Some(Err(_)) => Err(UpstreamErrorKind::ConnectTimeout),
-        None => Err(UpstreamErrorKind::WentAway),
-    };
-    result.map_err(|kind| {
+    let opened = in_time(backend, plan, timer, attempt(worker, backend, plan)).await.and_then(|result| result);
+    opened.map_err(|kind| {
         backend.live.counters.shard(worker.index).connect_failures.inc();
         UpstreamError::unsent(kind)
     })
+}
+
+/// Waits for a connection within the pool's time for it, and while the backend is to be used at all.
+pub async fn in_time<F: Future>(
+    backend: &Backend,
+    plan: &PoolPlan,
+    timer: &Timer,
+    attempt: F,
+) -> Result<F::Output, UpstreamErrorKind> {
+    let attempt = timer.within(plan.pool.config.timeouts.connect, attempt);
+    match while_available(plan, backend, attempt).await {
+        Some(Ok(output)) => Ok(output),
+        Some(Err(_)) => Err(UpstreamErrorKind::ConnectTimeout),
+        None => Err(UpstreamErrorKind::WentAway),
+    }
 }
 
 /// `None` as soon as the backend is not to be used any more: whoever takes one out wakes the pool's waiters.

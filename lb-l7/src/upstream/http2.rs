@@ -64,7 +64,8 @@ impl H2Links {
         if let Some(shared) = self.with_room() {
             return Ok((Link::H2(Box::new(H2Link::new(shared, plan))), Reused::Yes));
         }
-        let _opening = self.opening.lock().await;
+        let opening = Box::pin(connect::in_time(backend, plan, timer, self.opening.lock())).await;
+        let _opening = opening.map_err(UpstreamError::unsent)?;
         if let Some(shared) = self.with_room() {
             return Ok((Link::H2(Box::new(H2Link::new(shared, plan))), Reused::Yes));
         }

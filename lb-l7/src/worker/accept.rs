@@ -76,16 +76,19 @@ fn queued(socket: &TcpListener) -> u32 {
 
 async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr) {
     let mut exhausted = Exhausted::default();
+    let Some(mut frontend) = worker.view().plan.at(&address).cloned() else { return };
     loop {
         let accepted = socket.accept().await;
-        // Not there only for the moment between a reload and the end of this task.
-        let Some(frontend) = worker.view().plan.at(&address).cloned() else { continue };
+        // After a reload took the frontend away, what is queued already is still served, as it was.
+        if let Some(current) = worker.view().plan.at(&address) {
+            frontend = current.clone();
+        }
         match accepted {
             Ok((stream, peer)) => {
                 exhausted.clear();
                 // At the limit, this one waits here and the ones behind it in the kernel's queue.
                 let place = frontend.admission.connection().await;
-                admit(&worker, frontend, stream, peer, place);
+                admit(&worker, frontend.clone(), stream, peer, place);
             }
             Err(error) if is_exhausted(&error) => {
                 let counters = frontend.frontend.live.counters.shard(worker.index);

@@ -47,7 +47,7 @@ impl PoolView {
         Self {
             cursor: RefCell::new(PoolCursor::for_worker(worker)),
             upstreams: (0..backends).map(|_| OnceCell::new()).collect(),
-            retry_tokens: Cell::new(RETRY_RESERVE),
+            retry_tokens: Cell::new(if plan.pool.config.retry.budget_percent == 0 { 0.0 } else { RETRY_RESERVE }),
             plan,
         }
     }
