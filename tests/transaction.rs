@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -22,12 +23,18 @@ struct Lb {
 impl Lb {
     /// Starts with these settings besides one frontend and one pool, and waits until it serves.
     fn start(settings: &str) -> Lb {
-        let dir = tempfile::tempdir().unwrap();
+        Lb::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// It may tell a service manager that listens on `notify` in that directory.
+    fn start_in(dir: TempDir, settings: &str) -> Lb {
         let frontend = free();
         write(&dir, frontend, settings);
+        let manager = Some(dir.path().join("notify")).filter(|socket| socket.exists());
         let mut child = Command::new(env!("CARGO_BIN_EXE_lb"))
             .args(["run", "-c"])
             .arg(dir.path().join("lb.yaml"))
+            .envs(manager.map(|socket| ("NOTIFY_SOCKET", socket)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -166,4 +173,31 @@ fn a_second_lb_with_the_same_file_does_not_start() {
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second).contains("another lb is running"), "{}", text(&second));
     assert!(lb.ask("status", "a.sock").status.success());
+}
+
+/// A refused reload ends with READY as well: what served goes on to serve (systemd.service(5), notify-reload).
+#[test]
+fn the_service_manager_hears_of_every_reload_and_of_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let heard = || {
+        let mut buffer = [0; 4096];
+        let n = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    };
+    let settings = "admin: { socket: @dir/a.sock }\nmetrics: off\nreload: { drain_timeout: 45s }\n";
+    let lb = Lb::start_in(dir, settings);
+    assert!(heard().starts_with("READY=1\nSTATUS=serving: 1 frontends, 1 pools, generation 1\n"));
+    for (text, generation) in [(settings, "generation 2"), ("nonsense: true\n", "generation 2")] {
+        lb.reload(text, "a.sock");
+        let reloading = heard();
+        assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+        let ready = heard();
+        assert!(ready.starts_with("READY=1\n") && ready.contains(generation), "{ready}");
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(lb.child.id() as i32), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
+    let stopping = heard();
+    assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000\n"), "{stopping}");
 }

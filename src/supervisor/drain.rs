@@ -1,10 +1,8 @@
 //! The end: listeners close, what is in flight finishes, a second signal cuts it short.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::interval;
 use tracing::{info, warn};
 
 use super::service;
@@ -12,9 +10,6 @@ use super::signals::Signals;
 use super::start::Supervisor;
 use crate::admin::messages::Phase;
 use crate::exit::Silent;
-
-/// Well below any watchdog's limit.
-const PING: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Takes at most `reload.drain_timeout`. A second SIGTERM or SIGINT ends it at once.
@@ -26,7 +21,7 @@ impl Supervisor {
         // A reload that is under way ends first.
         let Some(stack) = self.stack.lock().await.take() else { return Ok(()) };
         let mut drained = std::pin::pin!(stack.tier.drain(longest));
-        let mut ping = interval(PING);
+        let mut ping = service::watchdog();
         // The admin socket and the metrics (which say that it is not ready) stay to the end.
         let _endpoints = stack.endpoints;
         loop {

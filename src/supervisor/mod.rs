@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lb_core::config::Loaded;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use crate::cli;
 use crate::exit::{Failed, Silent};
@@ -91,8 +91,7 @@ impl Supervisor {
     async fn until_stopped(self: &Arc<Self>, signals: &mut Signals, lasts: Option<Duration>) {
         let mut end = std::pin::pin!(sleep(lasts.unwrap_or(FAR_AWAY)));
         let mut watchdog = Watchdog::default();
-        let mut looks = interval(service::watchdog_interval().unwrap_or(FAR_AWAY));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = service::watchdog();
         loop {
             tokio::select! {
                 event = signals.next() => match event {

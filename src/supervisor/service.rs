@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use lb_core::snapshot::Snapshot;
 use sd_notify::NotifyState;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::warn;
+
+use super::FAR_AWAY;
 
 /// What the process may take to end after its connections have.
 const MARGIN: Duration = Duration::from_secs(5);
 
 pub fn ready(serving: &Snapshot) {
     let (frontends, pools) = (serving.frontends.len(), serving.pools.len());
-    let text = format!("serving {frontends} frontends and {pools} pools, generation {}", serving.generation);
+    let text = format!("serving: {frontends} frontends, {pools} pools, generation {}", serving.generation);
     notify(&[NotifyState::Ready, NotifyState::Status(&text)]);
 }
 
@@ -34,9 +37,12 @@ pub fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
-/// How often [`alive`] must be called: half of what the service manager waits for.
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+/// When [`alive`] is to be called: after half of what the service manager waits for.
+pub fn watchdog() -> Interval {
+    let period = sd_notify::watchdog_enabled().map_or(FAR_AWAY, |limit| limit / 2);
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn notify(state: &[NotifyState]) {
