@@ -111,6 +111,8 @@ pub struct Block {
     lines: Vec<Line>,
     /// One bit for each [`Name`] that a line has.
     present: u32,
+    /// A Connection field names other fields.
+    nominates: bool,
 }
 
 impl Block {
@@ -118,6 +120,7 @@ impl Block {
         self.bytes.clear();
         self.lines.clear();
         self.present = 0;
+        self.nominates = false;
     }
 
     /// Appends bytes that are no field (a method, a target); spans may point at them.
@@ -194,13 +197,17 @@ impl Block {
 
     /// Trailer fields that may go on: none that frames, routes or is for one connection only (RFC 9110 section 6.5.1).
     pub fn trailers(&self) -> impl Iterator<Item = Field<'_>> {
-        self.fields()
-            .filter(|f| !f.id.is_hop_by_hop() && !matches!(f.id, Name::Host | Name::ContentLength | Name::Trailer))
+        self.fields().filter(|f| matches!(f.id, Name::Other | Name::Date))
     }
 
     /// Does a Connection field nominate this name for removal (RFC 9110 section 7.6.1)?
     pub fn nominates(&self, name: &[u8]) -> bool {
-        self.has_token(Name::Connection, name)
+        self.nominates && self.has_token(Name::Connection, name)
+    }
+
+    /// Set by the parser, which has read the Connection fields.
+    pub fn set_nominates(&mut self, nominates: bool) {
+        self.nominates = nominates;
     }
 }
 
@@ -409,6 +416,7 @@ mod tests {
     fn a_list_has_members_without_white_space() {
         let mut block = Block::default();
         block.push_field(b"Connection", b"close, X-Secret ,,");
+        block.set_nominates(true);
         assert!(block.nominates(b"x-secret"));
         assert!(!block.nominates(b"secret"));
         assert_eq!(members(b" a ,, b").collect::<Vec<_>>(), [b"a", b"b"]);

@@ -26,8 +26,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
         if !await_request(&mut connection, &transport, &mut inbox).await {
             break;
         }
-        // Boxed, so that a connection without a request is small.
-        match Box::pin(request(&connection, &transport, &mut inbox)).await {
+        match request(&connection, &transport, &mut inbox).await {
             After::Persist => {}
             After::Close => break,
             After::Linger => return linger(&connection, &transport, &mut inbox).await,
@@ -147,6 +146,7 @@ async fn receive_request(
     };
     let parsed = parse::request(&inbox.filled()[..end], &limits, head);
     inbox.consume(end);
+    inbox.settle();
     parsed.map_err(rejected)
 }
 

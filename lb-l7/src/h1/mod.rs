@@ -34,6 +34,34 @@ pub fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
+/// Bytes at the front that can be of a token.
+pub fn token_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|b| !TOKEN[*b as usize]).unwrap_or(bytes.len())
+}
+
+/// Bytes at the front that can be of a field value.
+pub fn value_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    // Eight at a time, as long as all are printable ASCII or beyond; tabs are rare enough to be looked at singly.
+    while let Some(eight) = bytes.get(at..at + 8).and_then(|b| b.try_into().ok()) {
+        if has_control(u64::from_le_bytes(eight)) {
+            break;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().position(|b| !VALUE[*b as usize]).unwrap_or(bytes.len() - at)
+}
+
+/// Is any byte below 0x20, or 0x7f? May say yes where there is none, never no where there is one.
+fn has_control(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+    let delete = word ^ (ONES * 0x7f);
+    let is_delete = delete.wrapping_sub(ONES) & !delete & HIGH;
+    below_space | is_delete != 0
+}
+
 /// A token, and not empty.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| is_token_byte(*b))
@@ -71,3 +99,23 @@ const VALUE: [bool; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_value_ends_at_the_first_byte_that_cannot_be_of_it(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let expected = bytes.iter().position(|b| !VALUE[*b as usize]).unwrap_or(bytes.len());
+            prop_assert_eq!(value_length(&bytes), expected);
+        }
+
+        #[test]
+        fn long_values_of_any_printable_bytes_are_whole(bytes in prop::collection::vec(0x20u8..0x7f, 0..64)) {
+            prop_assert_eq!(value_length(&bytes), bytes.len());
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A complete head, checked and taken apart.
 
-use super::{HeadLimits, Reject, is_field_value, is_token, is_token_byte};
+use super::{HeadLimits, Reject, is_field_value, is_token, token_length, value_length};
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Span, Version, members};
 
 /// Reads a request head. `input` is exactly the head, with the empty line that ends it.
@@ -12,8 +12,7 @@ pub fn request(input: &[u8], limits: &HeadLimits, out: &mut RequestHead) -> Resu
     fields(input, fields_at, limits, &mut out.block)?;
     request_host(out)?;
     request_body(out)?;
-    request_connection(out);
-    Ok(())
+    request_connection(out)
 }
 
 /// Reads a response head to a request of that method.
@@ -24,7 +23,8 @@ pub fn response(input: &[u8], limits: &HeadLimits, request: Method, out: &mut Re
     let version = status_line(line, out)?;
     fields(input, fields_at, limits, &mut out.block)?;
     out.body = response_body(out, version, request)?;
-    out.keep_alive = out.body != BodyLength::UntilClose && keeps_alive(&out.block, version);
+    let options = connection_options(&mut out.block)?;
+    out.keep_alive = out.body != BodyLength::UntilClose && options.keeps_alive(version);
     Ok(())
 }
 
@@ -107,6 +107,8 @@ fn absolute_form(target: &[u8], start: usize, out: &mut RequestHead) -> Result<(
     let path_at = scheme + authority_end;
     out.authority = Span::new(start + scheme..start + path_at);
     out.target = match target.get(path_at) {
+        // RFC 9112 section 3.2.4.
+        None if out.method == Method::Options => out.block.push_bytes(b"*"),
         Some(b'/') => Span::new(start + path_at..start + target.len()),
         _ => {
             let path = [b"/".as_slice(), &target[path_at..]].concat();
@@ -116,16 +118,24 @@ fn absolute_form(target: &[u8], start: usize, out: &mut RequestHead) -> Result<(
     Ok(())
 }
 
-/// Field lines up to the empty line (RFC 9112 section 5).
+/// Field lines up to the empty line (RFC 9112 section 5). Each byte is looked at once.
 fn fields(input: &[u8], mut at: usize, limits: &HeadLimits, out: &mut Block) -> Result<(), Reject> {
     while input[at..] != *b"\r\n" {
-        let length = memchr::memchr(b'\r', &input[at..]).ok_or(Reject::bad("malformed field"))?;
-        let end = at + length;
-        if input.get(end + 1) != Some(&b'\n') {
-            return Err(Reject::bad("bare CR"));
+        let colon = at + token_length(&input[at..]);
+        match input.get(colon) {
+            Some(b':') if colon > at => {}
+            Some(b' ' | b'\t') if colon == at => return Err(Reject::bad("line folding")),
+            Some(b' ' | b'\t') => return Err(Reject::bad("white space before colon")),
+            _ => return Err(Reject::bad("malformed field name")),
         }
-        let (name, value) = field_line(&input[at..end])?;
-        out.push_span(shift(name, at), shift(value, at));
+        let blanks = input[colon + 1..].iter().take_while(|b| is_blank(**b)).count();
+        let start = colon + 1 + blanks;
+        let end = start + value_length(&input[start..]);
+        if input.get(end..end + 2) != Some(b"\r\n") {
+            return Err(bad_value(input.get(end)));
+        }
+        let trailing = input[start..end].iter().rev().take_while(|b| is_blank(**b)).count();
+        out.push_span(Span::new(at..colon), Span::new(start..end - trailing));
         if out.len() > limits.fields {
             return Err(Reject { status: 431, reason: "too many header fields" });
         }
@@ -134,31 +144,12 @@ fn fields(input: &[u8], mut at: usize, limits: &HeadLimits, out: &mut Block) -> 
     Ok(())
 }
 
-type Part = std::ops::Range<usize>;
-
-fn shift(part: Part, by: usize) -> Span {
-    Span::new(part.start + by..part.end + by)
-}
-
-fn field_line(line: &[u8]) -> Result<(Part, Part), Reject> {
-    let colon = line.iter().position(|b| !is_token_byte(*b)).unwrap_or(line.len());
-    match line.get(colon) {
-        Some(b':') if colon > 0 => {}
-        Some(b' ' | b'\t') if colon == 0 => return Err(Reject::bad("line folding")),
-        Some(b' ' | b'\t') => return Err(Reject::bad("white space before colon")),
-        _ => return Err(Reject::bad("malformed field name")),
+fn bad_value(stopped_at: Option<&u8>) -> Reject {
+    match stopped_at {
+        Some(b'\r') => Reject::bad("bare CR"),
+        Some(b'\n') => Reject::bad("bare LF"),
+        _ => Reject::bad("control character in field value"),
     }
-    let mut value = colon + 1..line.len();
-    while value.start < value.end && is_blank(line[value.start]) {
-        value.start += 1;
-    }
-    while value.start < value.end && is_blank(line[value.end - 1]) {
-        value.end -= 1;
-    }
-    if !is_field_value(&line[value.clone()]) {
-        return Err(Reject::bad("control character in field value"));
-    }
-    Ok((0..colon, value))
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -280,22 +271,55 @@ fn is_chunked(block: &Block) -> Result<bool, Reject> {
     Err(Reject { status: 501, reason: "unknown transfer coding" })
 }
 
-fn keeps_alive(block: &Block, version: Version) -> bool {
-    match version {
-        Version::Http10 => block.has_token(Name::Connection, b"keep-alive"),
-        _ => !block.has_token(Name::Connection, b"close"),
+/// Fields that a Connection field may nominate for removal: more is an attack on whoever compares them.
+const MAX_NOMINATIONS: usize = 16;
+
+/// What the Connection fields say, read once (RFC 9110 section 7.6.1).
+#[derive(Default)]
+struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    nominations: usize,
+}
+
+fn connection_options(block: &mut Block) -> Result<ConnectionOptions, Reject> {
+    let mut options = ConnectionOptions::default();
+    if !block.has(Name::Connection) {
+        return Ok(options);
+    }
+    for option in block.fields().filter(|f| f.id == Name::Connection).flat_map(|f| members(f.value)) {
+        match option {
+            _ if option.eq_ignore_ascii_case(b"close") => options.close = true,
+            _ if option.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
+            _ if option.eq_ignore_ascii_case(b"upgrade") => options.upgrade = true,
+            _ => options.nominations += 1,
+        }
+    }
+    if options.nominations > MAX_NOMINATIONS {
+        return Err(Reject::bad("too many connection options"));
+    }
+    block.set_nominates(options.nominations > 0);
+    Ok(options)
+}
+
+impl ConnectionOptions {
+    fn keeps_alive(&self, version: Version) -> bool {
+        if version == Version::Http10 { self.keep_alive && !self.close } else { !self.close }
     }
 }
 
-fn request_connection(out: &mut RequestHead) {
-    out.keep_alive = keeps_alive(&out.block, out.version);
+fn request_connection(out: &mut RequestHead) -> Result<(), Reject> {
+    let options = connection_options(&mut out.block)?;
+    out.keep_alive = options.keeps_alive(out.version);
     if out.version != Version::Http11 {
-        return;
+        return Ok(());
     }
     out.expects_continue = out.block.has_token(Name::Expect, b"100-continue");
-    if out.block.has_token(Name::Connection, b"upgrade") && out.body.is_none() {
+    if options.upgrade && out.body.is_none() {
         out.upgrade = out.block.spans(Name::Upgrade).next().filter(|s| is_upgrade(out.block.bytes(*s)));
     }
+    Ok(())
 }
 
 /// Upgrades to HTTP/2 are between a client and us, and not offered (RFC 9113 section 3.1).
@@ -390,6 +414,7 @@ mod tests {
             ("GET * HTTP/1.1", Err(400)),
             ("GET http://b.example/x HTTP/1.1", Ok("/x")),
             ("GET http://b.example?q HTTP/1.1", Ok("/?q")),
+            ("OPTIONS http://b.example HTTP/1.1", Ok("*")),
             ("GET http:///x HTTP/1.1", Err(400)),
             ("GET ftp://b/x HTTP/1.1", Err(400)),
             ("GET http://u@b/x HTTP/1.1", Err(400)),

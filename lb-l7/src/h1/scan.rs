@@ -7,8 +7,7 @@ use super::{HeadLimits, Reject, is_token_byte};
 pub struct HeadScan {
     /// Bytes looked at.
     seen: usize,
-    /// Start of the line that is being read.
-    line: usize,
+    /// Complete lines among them.
     lines: usize,
 }
 
@@ -17,24 +16,27 @@ impl HeadScan {
     /// bytes as before, and more. It starts with the head line: empty lines before it are the
     /// caller's to skip (RFC 9112 section 2.2).
     pub fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Reject> {
-        while let Some(offset) = memchr::memchr(b'\n', &input[self.seen..]) {
-            let end = self.seen + offset;
-            if end == 0 || input[end - 1] != b'\r' {
-                return Err(Reject::bad("bare LF"));
-            }
-            let empty = end - 1 == self.line;
-            self.seen = end + 1;
-            self.line = end + 1;
-            self.lines += 1;
-            if end + 1 > limits.bytes {
-                return Err(self.too_large());
-            }
-            if empty {
-                return Ok(Some(end + 1));
-            }
+        // One look for the usual case: all of it came at once. What is wrong inside is the parser's to find.
+        let from = self.seen.saturating_sub(3);
+        if let Some(offset) = memchr::memmem::find(&input[from..], b"\r\n\r\n") {
+            let end = from + offset + 4;
+            return if end > limits.bytes { Err(self.too_large(&input[..end])) } else { Ok(Some(end)) };
         }
+        self.check_lines(input)?;
         self.seen = input.len();
         self.check_partial(input, limits).map(|()| None)
+    }
+
+    /// A head of bare LFs would never end.
+    fn check_lines(&mut self, input: &[u8]) -> Result<(), Reject> {
+        for offset in memchr::memchr_iter(b'\n', &input[self.seen..]) {
+            let at = self.seen + offset;
+            if at == 0 || input[at - 1] != b'\r' {
+                return Err(Reject::bad("bare LF"));
+            }
+            self.lines += 1;
+        }
+        Ok(())
     }
 
     /// Refuses early what can only become an error, so that nobody waits for the rest of it.
@@ -48,11 +50,11 @@ impl HeadScan {
                 return Err(Reject { status: 414, reason: "URI too long" });
             }
         }
-        if input.len() >= limits.bytes { Err(self.too_large()) } else { Ok(()) }
+        if input.len() >= limits.bytes { Err(self.too_large(input)) } else { Ok(()) }
     }
 
-    fn too_large(&self) -> Reject {
-        if self.lines == 0 {
+    fn too_large(&self, input: &[u8]) -> Reject {
+        if self.lines == 0 && memchr::memchr(b'\n', input).is_none() {
             Reject { status: 414, reason: "URI too long" }
         } else {
             Reject { status: 431, reason: "header section too large" }

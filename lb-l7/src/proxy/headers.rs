@@ -39,7 +39,6 @@ pub struct Origin<'a> {
 
 /// Writes the fields that go on to a backend, but neither Host nor what frames the body.
 pub fn request(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink) {
-    let nominations = head.block.has(Name::Connection);
     for field in head.block.fields() {
         match field.id {
             Name::Host | Name::ContentLength | Name::XForwardedFor => continue,
@@ -49,11 +48,22 @@ pub fn request(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink
                 continue;
             }
             id if id.is_hop_by_hop() => continue,
-            _ if nominations && head.block.nominates(field.name) => continue,
+            _ if head.block.nominates(field.name) => continue,
+            Name::Other if !origin.trusted && is_disguised(field.name) => continue,
             _ => sink.field(field.name, field.value),
         }
     }
     forwarded(head, origin, sink);
+}
+
+/// Would the backend take it for a field that only a trusted proxy may send? Forwarded says the same as ours (RFC 7239),
+/// and gateways in the manner of CGI cannot tell `_` from `-`.
+fn is_disguised(name: &[u8]) -> bool {
+    const OURS: [&[u8]; 5] =
+        [b"forwarded", b"x_forwarded_for", b"x_forwarded_proto", b"x_forwarded_host", b"x_forwarded_port"];
+    let folded = |b: &u8| if *b == b'-' { b'_' } else { b.to_ascii_lowercase() };
+    matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F'))
+        && OURS.iter().any(|ours| ours.len() == name.len() && ours.iter().copied().eq(name.iter().map(folded)))
 }
 
 /// The X-Forwarded-* fields: appended to a trusted proxy's, else ours alone.
@@ -88,13 +98,12 @@ fn max_forwards(value: &[u8], sink: &mut impl FieldSink) {
 
 /// Writes the fields that go on to a client, but not what frames the body.
 pub fn response(head: &ResponseHead, sink: &mut impl FieldSink) {
-    let nominations = head.block.has(Name::Connection);
     let mut dated = false;
     for field in head.block.fields() {
         match field.id {
             Name::ContentLength => continue,
             id if id.is_hop_by_hop() => continue,
-            _ if nominations && head.block.nominates(field.name) => continue,
+            _ if head.block.nominates(field.name) => continue,
             id => {
                 dated |= id == Name::Date;
                 sink.field(field.name, field.value);
@@ -133,6 +142,8 @@ mod tests {
 
     #[test]
     fn strangers_do_not_say_where_they_come_from() {
+        let disguised = "X_Forwarded_For: 10.0.0.1\r\nX-Forwarded_Proto: https\r\nForwarded: for=10.0.0.1\r\n";
+        assert_eq!(forwarded_request(disguised, false), OURS);
         let sent = "X-Forwarded-For: 10.0.0.1\r\nx-forwarded-proto: https\r\nX-Forwarded-Host: evil\r\n";
         assert_eq!(forwarded_request(sent, false), OURS);
         assert_eq!(
