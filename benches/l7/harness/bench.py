@@ -93,6 +93,7 @@ def one_round(options, site, case, proxy, rows, number):
     except generators.Wrong as reason:
         rows[proxy] = f"round {number + 1}: {reason}".replace("\n", " ")
         tell(number, case, proxy, rows[proxy])
+        print(process.log.read_text(errors="replace")[-2000:], file=sys.stderr)
         return
     finally:
         process.stop()

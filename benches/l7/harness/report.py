@@ -21,7 +21,7 @@ def summarise(case, rows, peers):
         "target": case.target,
         "medians": medians,
         "spread": spread,
-        "ratios": {proxy: ratios(medians, proxy, peers, metrics) for proxy in medians},
+        "ratios": {proxy: ratios(rows, medians, proxy, peers, metrics) for proxy in medians},
         "void": {proxy: row for proxy, row in rows.items() if not isinstance(row, list)},
         "rounds": {proxy: row for proxy, row in rows.items() if isinstance(row, list)},
     }
@@ -38,13 +38,16 @@ def spread_of(rows, metric):
     return (max(values) - min(values)) / 2 / middle if middle else 0.0
 
 
-def ratios(medians, proxy, peers, metrics):
-    """To the better of the peers, metric by metric."""
+def ratios(rows, medians, proxy, peers, metrics):
+    """To the better of the peers (by medians), metric by metric: the median of the ratios within each round, because
+    what disturbs a round disturbs everybody in it."""
     result = {}
     for metric in metrics:
-        others = [medians[peer][metric] for peer in peers if peer in medians]
-        best = (max if metric in HIGHER_IS_BETTER else min)(others, default=None)
-        result[metric] = medians[proxy][metric] / best if best else None
+        others = [peer for peer in peers if peer in medians]
+        best = (max if metric in HIGHER_IS_BETTER else min)(others, key=lambda p: medians[p][metric], default=None)
+        pairs = zip(rows[proxy], rows[best], strict=True) if best else []
+        paired = [own[metric] / other[metric] for own, other in pairs if other[metric]]
+        result[metric] = statistics.median(paired) if paired else None
     return result
 
 
@@ -79,7 +82,7 @@ def markdown(environment_, summaries):
 
 def busy_table(summaries):
     lines = [
-        "Each cell: the median, and in brackets its ratio to the better of the two peers.",
+        "Each cell: the median, and in brackets the ratio to the better of the two peers (median of the rounds).",
         "",
         "| case | proxy | CPU s / 100k requests | ± | requests/s | p50 ms | p99 ms | PSS MiB | target | |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -2,15 +2,10 @@
 
 CODE = "the h2 crate closes with PROTOCOL_ERROR instead of the code that belongs to it"
 CRATE = "the h2 crate does not look"
-TRAILERS = "trailers of requests are passed on as they are"
 
 KNOWN = {
     "9110 7.6.3 Via: Via is added to requests": "no Via, like HAProxy and nginx: hardly anybody reads it, every request would pay",
     "9110 7.6.3 Via: Via is appended to": "no Via of its own; what clients send is passed on",
-    "9110 6.5.1 trailers: Content-Length as a trailer has no effect": TRAILERS,
-    "9110 6.5.1 trailers: Transfer-Encoding as a trailer has no effect": TRAILERS,
-    "9110 6.5.1 trailers: Host as a trailer has no effect": TRAILERS,
-    "9110 6.5.1 trailers: framing fields have no effect": TRAILERS,
     "9113 8.1 trailers: a pseudo-header field": CRATE,
     "9113 8.1 trailers: a whole request": CRATE,
     "9113 3.4 preface: no SETTINGS behind the preface": CRATE,

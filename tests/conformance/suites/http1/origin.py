@@ -17,6 +17,7 @@ class Origin:
         self.listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
+        self.active = 0
         self.reset()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -25,7 +26,6 @@ class Origin:
             self.answer = answer
             self.requests = []
             self.broken = []
-            self.connections = getattr(self, "connections", 0)
 
     def complete(self):
         return [request for request in self.requests if request.complete]
@@ -35,10 +35,18 @@ class Origin:
         while len(self.complete()) < count and time.monotonic() < deadline:
             time.sleep(0.005)
 
+    def settle(self, seconds=2.0):
+        """Waits until nobody is connected, so that what a case left behind is not taken for the next one's."""
+        deadline, quiet = time.monotonic() + seconds, 0
+        while quiet < 2 and time.monotonic() < deadline:
+            quiet = 0 if self.active else quiet + 1
+            time.sleep(0.01)
+
     def accept(self):
         while True:
             connection, _ = self.listener.accept()
-            self.connections += 1
+            with self.lock:
+                self.active += 1
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
@@ -52,6 +60,8 @@ class Origin:
             pass
         finally:
             close(connection)
+            with self.lock:
+                self.active -= 1
 
     def one_request(self, connection, reader):
         request = read_head(reader)

@@ -129,3 +129,4 @@ class Exchange:
             self.run(connection, subject.origin)
         finally:
             connection.close()
+            subject.origin.settle()
