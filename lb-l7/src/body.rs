@@ -1,5 +1,6 @@
 //! What the proxy needs of a body, whichever version of HTTP carries it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
@@ -148,16 +149,16 @@ pub struct Patience {
 }
 
 /// Copies a body from `source` to `sink`, piece by piece: a piece is received when the one before
-/// has been sent, so a slow side slows the other down. Fails once there are more than `limit` bytes;
-/// returns how many there were.
+/// has been sent, so a slow side slows the other down. Counts the bytes into `moved`, and fails once
+/// there are more than `limit`. After a timeout of the source it can be called again.
 pub async fn pump(
     source: &mut impl Source,
     sink: &mut impl Sink,
     timer: &Timer,
     patience: Patience,
+    moved: &Cell<u64>,
     limit: u64,
-) -> Result<u64, PumpError> {
-    let mut moved = 0;
+) -> Result<(), PumpError> {
     loop {
         let piece = match now(source.next()).await {
             Some(piece) => piece,
@@ -168,16 +169,16 @@ pub async fn pump(
             }
         };
         let Piece { data, then } = piece.map_err(PumpError::Source)?;
-        moved += data.len() as u64;
-        if moved > limit {
+        moved.set(moved.get() + data.len() as u64);
+        if moved.get() > limit {
             return Err(PumpError::Source(SourceError::TooLarge));
         }
         timed(timer, patience.sink, sink.data(data, then == Then::End)).await?;
         match then {
             Then::More => {}
-            Then::End => return Ok(moved),
+            Then::End => return Ok(()),
             Then::Trailers => {
-                return timed(timer, patience.sink, sink.finish(source.trailers())).await.map(|()| moved);
+                return timed(timer, patience.sink, sink.finish(source.trailers())).await;
             }
         }
     }

@@ -162,7 +162,10 @@ fn open_listeners(
 
 /// Do we listen on the same port, and one of the two on all addresses? Then the port is taken, but by us.
 fn is_ours(open: &HashSet<SocketAddr>, address: SocketAddr) -> bool {
-    open.iter().any(|o| o.port() == address.port() && (o.ip().is_unspecified() || address.ip().is_unspecified()))
+    open.iter().any(|o| {
+        let overlap = o.ip().is_unspecified() || address.ip().is_unspecified();
+        o.port() == address.port() && o.is_ipv4() == address.is_ipv4() && overlap
+    })
 }
 
 fn listen_error(frontend: &FrontendPlan, source: std::io::Error) -> Error {

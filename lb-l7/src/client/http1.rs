@@ -22,12 +22,18 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
 pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: Inbox) {
+    let mut first = true;
     loop {
-        if !await_request(&mut connection, &transport, &mut inbox).await {
+        if !await_request(&mut connection, &transport, &mut inbox, first).await {
             break;
         }
+        first = false;
         match request(&connection, &transport, &mut inbox).await {
             After::Persist => {}
+            // Closing with unread bytes resets the connection, and can take our answer with it.
+            After::Close if !inbox.is_empty() || transport.has_news() => {
+                return linger(&connection, &transport, &mut inbox).await;
+            }
             After::Close => break,
             After::Linger => return linger(&connection, &transport, &mut inbox).await,
             After::Abort => return,
@@ -40,7 +46,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
 }
 
 /// Waits for the first byte of a request, for as long as the timer says; `false` when none will come.
-async fn await_request(connection: &mut Connection, transport: &Transport, inbox: &mut Inbox) -> bool {
+async fn await_request(connection: &mut Connection, transport: &Transport, inbox: &mut Inbox, first: bool) -> bool {
     let arrived = poll_fn(|cx| {
         loop {
             skip_empty_lines(inbox);
@@ -54,7 +60,13 @@ async fn await_request(connection: &mut Connection, transport: &Transport, inbox
             }
         }
         // The timer also wakes us when a drain begins or a reload takes the frontend away.
-        if connection.timer.poll_expired(cx) || !connection.renew() { Poll::Ready(false) } else { Poll::Pending }
+        let stays = if first {
+            connection.hurry_unasked();
+            true
+        } else {
+            connection.renew()
+        };
+        if stays && !connection.timer.poll_expired(cx) { Poll::Pending } else { Poll::Ready(false) }
     })
     .await;
     // A request that has arrived is served even if it is the last one; a frontend that is gone keeps its old plan.
@@ -82,12 +94,17 @@ const MAX_FREE_HEADS: usize = 128;
 async fn request(connection: &Connection, transport: &Transport, inbox: &mut Inbox) -> After {
     let mut heads = HEADS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let after = exchange(connection, transport, inbox, &mut heads).await;
+    let version = heads.request.version;
     HEADS.with_borrow_mut(|free| {
         if free.len() < MAX_FREE_HEADS {
             free.push(heads);
         }
     });
     inbox.settle();
+    if after == After::Abort && version == Version::Http10 {
+        // Without chunks, only a reset tells a body cut short from a whole one (RFC 9112 section 8).
+        transport.reset_on_close();
+    }
     after
 }
 

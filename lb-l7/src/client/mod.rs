@@ -3,9 +3,13 @@
 mod http1;
 mod http2;
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use lb_core::scheduler::client_hash;
 use lb_core::snapshot::FrontendLive;
@@ -14,13 +18,16 @@ use tokio_rustls::TlsAcceptor;
 
 use self::http2::Opening;
 use crate::admission::Place;
-use crate::io::deadline::{TimedOut, Timer};
+use crate::io::deadline::Timer;
 use crate::io::message::Inbox;
 use crate::io::transport::Transport;
 use crate::plan::FrontendPlan;
 use crate::proxy::Peer;
 use crate::tls::ServerTls;
 use crate::worker::{OpenConnection, View, Worker};
+
+/// How long a connection that has not asked anything yet is kept when a drain begins.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection as it comes from the listener.
 #[derive(Debug)]
@@ -41,6 +48,8 @@ struct Connection {
     view: Rc<View>,
     peer: Rc<Peer>,
     timer: Timer,
+    /// It was told by [`Self::hurry_unasked`].
+    warned: bool,
     _active: Active,
     _place: Place,
     _open: OpenConnection,
@@ -75,12 +84,21 @@ impl Connection {
         Self {
             view: worker.view(),
             timer,
+            warned: false,
             peer: Rc::new(Peer { address: peer, name: client.to_string(), hash: client_hash(client), tls: None }),
             _active: Active::new(&frontend.frontend.live, worker.index),
             _place: place,
             _open: open,
             worker,
             frontend,
+        }
+    }
+
+    /// Shortens the wait for a first request when no more are to be served: it may be on its way, so it gets a moment.
+    fn hurry_unasked(&mut self) {
+        if !self.renew() && !self.warned {
+            self.warned = true;
+            self.timer.set(FRESH);
         }
     }
 
@@ -123,15 +141,27 @@ pub async fn serve_memory(accepted: Accepted, pipe: tokio::io::DuplexStream) {
     serve_plain(Connection::new(accepted), Transport::Memory(std::cell::RefCell::new(pipe))).await;
 }
 
-async fn serve_plain(connection: Connection, transport: Transport) {
+async fn serve_plain(mut connection: Connection, transport: Transport) {
     let mut inbox = Inbox::default();
     inbox.receive_early(&transport);
-    match connection.timer.limit(http2::opening(&transport, &mut inbox)).await {
-        Ok(Ok(Opening::Other)) => http1::serve(connection, transport, inbox).await,
-        Ok(Ok(Opening::Preface | Opening::BadPreface)) => Box::pin(http2::serve(connection, transport, inbox)).await,
+    match opening(&mut connection, &transport, &mut inbox).await {
+        Some(Opening::Other) => http1::serve(connection, transport, inbox).await,
+        Some(Opening::Preface | Opening::BadPreface) => Box::pin(http2::serve(connection, transport, inbox)).await,
         // Nothing came: there is nobody to tell.
-        Ok(Err(_)) | Err(TimedOut) => {}
+        None => {}
     }
+}
+
+async fn opening(connection: &mut Connection, transport: &Transport, inbox: &mut Inbox) -> Option<Opening> {
+    let mut opening = pin!(http2::opening(transport, inbox));
+    poll_fn(|cx| {
+        if let Poll::Ready(opening) = opening.as_mut().poll(cx) {
+            return Poll::Ready(opening.ok());
+        }
+        connection.hurry_unasked();
+        if connection.timer.poll_expired(cx) { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
 }
 
 async fn serve_tls(connection: Connection, transport: Transport, h2: bool) {

@@ -120,7 +120,7 @@ fn give_back(data: Box<[u8]>) {
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         match data.len() {
-            LARGE_SIZE => pool.large.push(data),
+            LARGE_SIZE if pool.large.len() < MAX_LARGE => pool.large.push(data),
             SIZE if pool.small.len() < MAX_FREE => pool.small.push(data),
             _ => {}
         }

@@ -265,6 +265,7 @@ impl Source for MessageSource<'_> {
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inbox.settle();
         // Whoever has sent the next request already is still there.
         if !self.inbox.is_empty() {
             return Poll::Pending;

@@ -108,6 +108,13 @@ impl Transport {
         }
     }
 
+    /// Makes the coming close a reset.
+    pub fn reset_on_close(&self) {
+        if let Transport::Plain(tcp) = self {
+            let _ = socket2::SockRef::from(&*tcp.borrow()).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     /// Writes all of it.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {

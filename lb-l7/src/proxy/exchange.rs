@@ -59,48 +59,52 @@ impl Stage<'_> {
             return Ended::Failed(error);
         }
         let (mut requester, mut receiver) = link.split();
-        let sent_whole = Cell::new(None);
+        let progress = Progress::default();
         let ended = {
-            let upload = pin!(self.upload(&mut source, &mut requester, &sent_whole));
-            let mut upload = Upload { future: upload, sent_whole: &sent_whole, state: UploadState::Running };
+            let upload = pin!(self.upload(&mut source, &mut requester, &progress));
+            let mut upload = Upload { future: upload, progress: &progress, state: UploadState::Running };
             let mut download = Download { stage: self, head, receiver: &mut receiver, responder: &mut responder };
             download.run(&mut upload, response, trail).await
         };
+        trail.bytes_in += progress.moved.get();
         trail.bytes_out += responder.sent();
         self.backend_counters().bytes_sent.add(requester.sent());
         ended
     }
 
     /// Sends the request with its body, then watches the client: it may leave before it is answered.
-    async fn upload(
-        &self,
-        source: &mut impl Source,
-        requester: &mut impl Sink,
-        sent_whole: &Cell<Option<u64>>,
-    ) -> PumpError {
+    async fn upload(&self, source: &mut impl Source, requester: &mut impl Sink, progress: &Progress) -> PumpError {
         let sent = if source.is_done() {
             let timeout = self.pool.plan.pool.config.timeouts.response;
-            timed(self.scene.timer, timeout, requester.flush()).await.map(|()| 0)
+            timed(self.scene.timer, timeout, requester.flush()).await
         } else {
-            Box::pin(self.upload_body(source, requester)).await
+            Box::pin(self.upload_body(source, requester, progress)).await
         };
-        match sent {
-            Ok(bytes) => sent_whole.set(Some(bytes)),
-            Err(error) => return error,
+        if let Err(error) = sent {
+            return error;
         }
-        poll_fn(|cx| source.poll_closed(cx)).await;
-        // It may have closed its sending side only, and still want the answer.
-        let timer = self.scene.worker.deadlines.timer();
-        let _ = timer.within(HALF_CLOSED, pending::<()>()).await;
+        progress.sent_whole.set(true);
+        client_left(self.scene, source).await;
         PumpError::Source(SourceError::Left)
     }
 
-    async fn upload_body(&self, source: &mut impl Source, requester: &mut impl Sink) -> Result<u64, PumpError> {
+    async fn upload_body(
+        &self,
+        source: &mut impl Source,
+        requester: &mut impl Sink,
+        progress: &Progress,
+    ) -> Result<(), PumpError> {
         let config = &self.scene.frontend.frontend.config;
-        let sink = self.pool.plan.pool.config.timeouts.response;
+        let patience = Patience { source: config.timeouts.request, sink: self.pool.plan.pool.config.timeouts.response };
         let limit = config.limits.body_bytes.unwrap_or(u64::MAX);
         let timer = self.scene.worker.deadlines.timer();
-        pump(source, requester, &timer, Patience { source: config.timeouts.request, sink }, limit).await
+        loop {
+            match pump(source, requester, &timer, patience, &progress.moved, limit).await {
+                // Once the response flows, a client may be silent for as long as the backend is not.
+                Err(PumpError::SourceTimeout) if progress.answered.get() => {}
+                result => return result,
+            }
+        }
     }
 
     async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), UpstreamError> {
@@ -122,12 +126,31 @@ impl Stage<'_> {
     }
 }
 
+/// Ready when the client has left. It may have closed its sending side only, and still want the answer: it gets a while.
+pub async fn client_left(scene: &Scene<'_>, source: &mut impl Source) {
+    poll_fn(|cx| source.poll_closed(cx)).await;
+    let timer = scene.worker.deadlines.timer();
+    let _ = timer.within(HALF_CLOSED, pending::<()>()).await;
+}
+
 /// The request on its way, driven beside the response. Its future ends only in failure.
 struct Upload<'p, F> {
     future: Pin<&'p mut F>,
-    /// Set by the future when everything was sent: the bytes of the body.
-    sent_whole: &'p Cell<Option<u64>>,
+    progress: &'p Progress,
     state: UploadState,
+}
+
+/// What both directions know of an exchange.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Bytes of the request's body.
+    moved: Cell<u64>,
+    /// The request has left as a whole.
+    sent_whole: Cell<bool>,
+    /// An interim response has come.
+    interim: Cell<bool>,
+    /// The final response has begun.
+    answered: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -150,7 +173,7 @@ impl<F: Future<Output = PumpError>> Upload<'_, F> {
         match self.future.as_mut().poll(cx) {
             Poll::Ready(PumpError::Sink(_) | PumpError::SinkTimeout) => self.state = UploadState::Refused,
             Poll::Ready(error) => self.state = UploadState::Failed(error),
-            Poll::Pending if self.sent_whole.get().is_some() => self.state = UploadState::Done,
+            Poll::Pending if self.is_done() => self.state = UploadState::Done,
             Poll::Pending => {}
         }
         was_running && !self.is_running()
@@ -161,11 +184,13 @@ impl<F: Future<Output = PumpError>> Upload<'_, F> {
     }
 
     fn is_done(&self) -> bool {
-        self.sent_whole.get().is_some()
+        self.progress.sent_whole.get()
     }
 
-    fn bytes(&self) -> u64 {
-        self.sent_whole.get().unwrap_or(0)
+    /// The backend owes an answer: it has the whole request, or its word that the body may come.
+    fn is_awaited(&self, head: &RequestHead) -> bool {
+        let awaits_word = head.expects_continue && !self.progress.interim.get() && self.progress.moved.get() == 0;
+        !self.is_running() || awaits_word
     }
 }
 
@@ -194,13 +219,12 @@ impl<R: Responder> Download<'_, '_, R> {
         self.count_response(response);
         let persist = self.head.keep_alive && upload.is_done() && !self.stage.scene.is_last();
         let begun = self.responder.begin(response, persist);
-        let ended = match begun {
+        upload.progress.answered.set(true);
+        match begun {
             Ok(_) if response.status == 101 => self.switch().await,
             Ok(persist) => self.body(upload, response, persist, trail).await,
             Err(_) => gone(trail),
-        };
-        trail.bytes_in += upload.bytes();
-        ended
+        }
     }
 
     /// Waits for the final head, passing interim ones on, while the request's body goes up.
@@ -211,7 +235,9 @@ impl<R: Responder> Download<'_, '_, R> {
     ) -> Result<(), NotBegun> {
         let timer = self.stage.scene.timer;
         let timeout = self.stage.pool.plan.pool.config.timeouts.response;
-        let mut head = pin!(final_head(self.receiver, self.responder, self.head.version, response));
+        let request = self.head;
+        let mut head = pin!(final_head(self.receiver, self.responder, request.version, response, upload.progress));
+        timer.set(timeout);
         poll_fn(|cx| {
             // The backend's time begins when it has the whole request.
             if upload.poll(cx) {
@@ -223,7 +249,7 @@ impl<R: Responder> Download<'_, '_, R> {
             if let Poll::Ready(result) = head.as_mut().poll(cx) {
                 return Poll::Ready(result);
             }
-            if !upload.is_running() && timer.poll_expired(cx) {
+            if upload.is_awaited(request) && timer.poll_expired(cx) {
                 let error = UpstreamError::sent(UpstreamErrorKind::ResponseTimeout);
                 return Poll::Ready(Err(NotBegun::Backend(error)));
             }
@@ -244,7 +270,8 @@ impl<R: Responder> Download<'_, '_, R> {
     }
 
     async fn switch(&mut self) -> Ended {
-        match self.responder.flush().await {
+        let patience = self.stage.scene.frontend.frontend.config.timeouts.idle;
+        match timed(self.stage.scene.timer, patience, self.responder.flush()).await {
             Ok(()) => Ended::Switched,
             Err(_) => Ended::Broken,
         }
@@ -262,8 +289,9 @@ impl<R: Responder> Download<'_, '_, R> {
             source: self.stage.pool.plan.pool.config.timeouts.response,
             sink: scene.frontend.frontend.config.timeouts.idle,
         };
+        let moved = Cell::new(0);
         let result = {
-            let mut download = pin!(pump(self.receiver, self.responder, scene.timer, patience, u64::MAX));
+            let mut download = pin!(pump(self.receiver, self.responder, scene.timer, patience, &moved, u64::MAX));
             poll_fn(|cx| {
                 upload.poll(cx);
                 match &upload.state {
@@ -277,10 +305,10 @@ impl<R: Responder> Download<'_, '_, R> {
             })
             .await
         };
+        let received = moved.get() + response.block.raw().len() as u64;
+        self.stage.backend_counters().bytes_received.add(received);
         match result {
-            Ok(bytes) => {
-                let counters = self.stage.backend_counters();
-                counters.bytes_received.add(bytes + response.block.raw().len() as u64);
+            Ok(()) => {
                 let after = match (persist, upload.is_done()) {
                     (true, _) => After::Persist,
                     (false, true) => After::Close,
@@ -365,12 +393,14 @@ async fn final_head(
     responder: &mut impl Responder,
     client: Version,
     response: &mut ResponseHead,
+    progress: &Progress,
 ) -> Result<(), NotBegun> {
     for _ in 0..=MAX_INTERIM {
         receiver.head(response).await.map_err(NotBegun::Backend)?;
         if !response.is_interim() {
             return Ok(());
         }
+        progress.interim.set(true);
         if client > Version::Http10 {
             responder.interim(response).await.map_err(|SinkError(_)| NotBegun::Gone)?;
         }

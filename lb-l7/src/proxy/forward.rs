@@ -1,12 +1,15 @@
 //! A request on its way to a pool: a backend is chosen, and another one if that fails.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use lb_core::pool::Backend;
 use smallvec::SmallVec;
 
 use super::answer::Answer;
-use super::exchange::{Ended, Stage};
+use super::exchange::{Ended, Stage, client_left};
 use super::slot::{Slot, acquire};
 use super::trail::Trail;
 use super::{After, Client, Scene, respond, tunnel};
@@ -97,7 +100,7 @@ struct Retries {
 impl Retries {
     /// May the request be sent again (RFC 9110 section 9.2.2), and is there a retry left for it?
     fn allow(&mut self, scene: &Scene<'_>, client: &mut impl Client, pool: &PoolView, failure: &Failure) -> bool {
-        if !is_repeatable(client, &failure.error) {
+        if failure.error.is_ours() || !is_repeatable(client, &failure.error) {
             return false;
         }
         let lost = matches!(failure.error.kind, UpstreamErrorKind::Closed | UpstreamErrorKind::Io(_));
@@ -141,19 +144,23 @@ async fn attempt<C: Client>(
     response: &mut ResponseHead,
     trail: &mut Trail,
 ) -> Attempt {
-    let slot = match acquire(scene, pool, tried, trail).await {
-        Ok(slot) => slot,
-        Err(answer) => return Attempt::Answer(answer),
+    let (_, mut source, _) = client.split();
+    let slot = match while_present(scene, &mut source, acquire(scene, pool, tried, trail)).await {
+        Some(Ok(slot)) => slot,
+        Some(Err(answer)) => return Attempt::Answer(answer),
+        None => return left(trail),
     };
     if trail.logged {
         trail.backend = Some(slot.backend().clone());
     }
     let failed =
         |error, reused| Attempt::Failed(Failure { error, backend: slot.backend().clone(), index: slot.index, reused });
-    let (mut link, reused) = match connect(scene, pool, &slot, trail).await {
-        Ok(link) => link,
-        Err(error) => return failed(error, Reused::No),
+    let (mut link, reused) = match while_present(scene, &mut source, connect(scene, pool, &slot, trail)).await {
+        Some(Ok(link)) => link,
+        Some(Err(error)) => return failed(error, Reused::No),
+        None => return left(trail),
     };
+    drop(source);
     let stage = Stage { scene, pool, slot: &slot };
     match stage.exchange(client, &mut link, response, trail).await {
         Ended::Complete { after, link_is_clean } => {
@@ -163,13 +170,34 @@ async fn attempt<C: Client>(
             Attempt::Over(after)
         }
         Ended::Switched => {
-            Box::pin(tunnel::run(scene, client, &mut link, trail)).await;
+            let (sent, received) = Box::pin(tunnel::run(scene, client, &mut link, trail)).await;
+            let counters = slot.backend().live.counters.shard(scene.worker.index);
+            counters.bytes_sent.add(sent);
+            counters.bytes_received.add(received);
             Attempt::Over(After::Abort)
         }
         Ended::Broken => Attempt::Over(After::Abort),
         Ended::Client(answer) => Attempt::Answer(answer),
         Ended::Failed(error) => failed(error, reused),
     }
+}
+
+fn left(trail: &mut Trail) -> Attempt {
+    trail.client_gone();
+    Attempt::Over(After::Abort)
+}
+
+/// Waits for `future`, but not for a client that has left: nobody would take the answer.
+async fn while_present<F: Future>(scene: &Scene<'_>, source: &mut impl Source, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = pin!(client_left(scene, source));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        left.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 async fn connect(

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use lb_core::pool::{Backend, Pool};
 use lb_core::scheduler::Choice;
@@ -47,7 +47,12 @@ impl<'v> Slot<'v> {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.backend.live.counters.shard(self.worker).requests_active.add(-1);
+        if self.backend.config.max_connections.is_none() {
+            return;
+        }
         self.backend.release_slot();
+        // Against [`Queued::enter`]: either we see the waiter, or it sees the slot.
+        fence(Ordering::SeqCst);
         if self.pool.live.queued.load(Ordering::Relaxed) > 0 {
             self.pool.live.slot_freed.notify_one();
         }
@@ -61,17 +66,18 @@ pub async fn acquire<'v>(
     tried: &[usize],
     trail: &mut Trail,
 ) -> Result<Slot<'v>, Answer> {
-    let key = scene.worker.key(scene.peer.hash);
-    match pool.choose(key, tried) {
-        Choice::Backend { index, backend } => Ok(Slot::take(scene, pool, index, backend)),
-        Choice::NoneAvailable => Err(none_available(scene, pool)),
-        Choice::Full => {
-            let before = trail.elapsed();
-            let slot = wait(scene, pool, tried).await;
-            trail.queue = Some(trail.elapsed().saturating_sub(before) + trail.queue.unwrap_or_default());
-            slot
+    // Whoever waits already comes first.
+    if pool.plan.pool.live.queued.load(Ordering::Relaxed) == 0 {
+        match pool.choose(scene.worker.key(scene.peer.hash), tried) {
+            Choice::Backend { index, backend } => return Ok(Slot::take(scene, pool, index, backend)),
+            Choice::NoneAvailable => return Err(none_available(scene, pool)),
+            Choice::Full => {}
         }
     }
+    let before = trail.elapsed();
+    let slot = Box::pin(wait(scene, pool, tried)).await;
+    trail.queue = Some(trail.elapsed().saturating_sub(before) + trail.queue.unwrap_or_default());
+    slot
 }
 
 fn none_available(scene: &Scene<'_>, pool: &PoolView) -> Answer {
@@ -87,24 +93,35 @@ async fn wait<'v>(scene: &Scene<'_>, pool: &'v PoolView, tried: &[usize]) -> Res
         counters.queue_overflows.inc();
         return Err(Answer::lb(503, "every backend is busy and the queue is full", "queue_full"));
     }
-    let slot = scene.timer.within(config.timeouts.queue, wait_for_slot(scene, pool, tried)).await;
+    let waiting = wait_for_slot(scene, pool, tried, queued.before == 0);
+    let slot = scene.timer.within(config.timeouts.queue, waiting).await;
     slot.unwrap_or_else(|_| {
         counters.queue_timeouts.inc();
         Err(Answer::lb(503, "every backend is busy", "queue_timeout"))
     })
 }
 
-async fn wait_for_slot<'v>(scene: &Scene<'_>, pool: &'v PoolView, tried: &[usize]) -> Result<Slot<'v>, Answer> {
+async fn wait_for_slot<'v>(
+    scene: &Scene<'_>,
+    pool: &'v PoolView,
+    tried: &[usize],
+    first: bool,
+) -> Result<Slot<'v>, Answer> {
     let live = &pool.plan.pool.live;
+    let mut my_turn = first;
     loop {
         let mut freed = pin!(live.slot_freed.notified());
         // From here on no wake-up is missed.
         freed.as_mut().enable();
-        match pool.choose(scene.worker.key(scene.peer.hash), tried) {
-            Choice::Backend { index, backend } => return Ok(Slot::take(scene, pool, index, backend)),
-            Choice::NoneAvailable => return Err(none_available(scene, pool)),
-            Choice::Full => freed.await,
+        if my_turn {
+            match pool.choose(scene.worker.key(scene.peer.hash), tried) {
+                Choice::Backend { index, backend } => return Ok(Slot::take(scene, pool, index, backend)),
+                Choice::NoneAvailable => return Err(none_available(scene, pool)),
+                Choice::Full => {}
+            }
         }
+        freed.await;
+        my_turn = true;
     }
 }
 
@@ -117,6 +134,7 @@ struct Queued {
 impl Queued {
     fn enter(pool: &Arc<Pool>) -> Self {
         let before = pool.live.queued.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         Self { pool: pool.clone(), before }
     }
 }

@@ -12,19 +12,24 @@ use crate::io::message::Inbox;
 use crate::io::transport::Transport;
 use crate::upstream::Link;
 
-pub async fn run<C: Client>(scene: &Scene<'_>, client: &mut C, link: &mut Link, trail: &mut Trail) {
+/// Returns the bytes that went up and down.
+pub async fn run<C: Client>(scene: &Scene<'_>, client: &mut C, link: &mut Link, trail: &mut Trail) -> (u64, u64) {
     // Only HTTP/1.1 on both sides can have got here.
-    let (Some((down, down_inbox)), Link::H1(link)) = (client.raw(), link) else { return };
+    let (Some((down, down_inbox)), Link::H1(link)) = (client.raw(), link) else { return (0, 0) };
+    let (mut sent, mut received) = (0, 0);
     let (up, up_inbox) = link.raw();
     let idle = scene.frontend.frontend.config.timeouts.tunnel;
     scene.timer.set(idle);
     let timer = scene.timer;
-    let request = copy(down, down_inbox, up, timer, idle, &mut trail.bytes_in);
-    let response = copy(up, up_inbox, down, timer, idle, &mut trail.bytes_out);
+    let request = copy(down, down_inbox, up, timer, idle, &mut sent);
+    let response = copy(up, up_inbox, down, timer, idle, &mut received);
     let both = async { tokio::try_join!(request, response) };
     if timer.limit(both).await.is_err() {
         trail.fault = Some(Fault { side: Side::Lb, reason: "tunnel_timeout" });
     }
+    trail.bytes_in += sent;
+    trail.bytes_out += received;
+    (sent, received)
 }
 
 /// One direction, up to its end, which is passed on.

@@ -53,8 +53,11 @@ pub async fn open(
 ) -> Result<Opened, UpstreamError> {
     let opened = in_time(backend, plan, timer, attempt(worker, backend, plan)).await.and_then(|result| result);
     opened.map_err(|kind| {
-        backend.live.counters.shard(worker.index).connect_failures.inc();
-        UpstreamError::unsent(kind)
+        let error = UpstreamError::unsent(kind);
+        if !error.is_ours() {
+            backend.live.counters.shard(worker.index).connect_failures.inc();
+        }
+        error
     })
 }
 

@@ -7,7 +7,7 @@ mod http2;
 mod link;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,13 +25,19 @@ use crate::worker::Worker;
 
 /// All backends that this worker has connected to.
 #[derive(Debug, Default)]
-pub struct Upstreams(RefCell<HashMap<*const BackendLive, Rc<Upstream>>>);
+pub struct Upstreams {
+    all: RefCell<HashMap<*const BackendLive, Rc<Upstream>>>,
+    /// The generation whose backends are the only ones left.
+    purged: Cell<u64>,
+}
 
 /// One worker's connections to one backend.
 #[derive(Debug)]
 pub struct Upstream {
     pub backend: Arc<Backend>,
     way: Way,
+    /// Of the plan that it was made for.
+    generation: u64,
     idle: RefCell<Vec<Idle>>,
     h2: H2Links,
     /// No longer used: a reload removed the backend, or changed how it is spoken to.
@@ -52,21 +58,20 @@ struct Idle {
 }
 
 impl Upstreams {
-    pub fn of(&self, backend: &Arc<Backend>, plan: &PoolPlan) -> Rc<Upstream> {
+    /// `generation` is that of the plan: a request which began under an older one does not undo what a reload changed.
+    pub fn of(&self, backend: &Arc<Backend>, plan: &PoolPlan, generation: u64) -> Rc<Upstream> {
         let way = Way { protocol: plan.pool.config.protocol, tls: plan.pool.config.tls.clone() };
-        let mut all = self.0.borrow_mut();
+        let mut all = self.all.borrow_mut();
         let key = Arc::as_ptr(&backend.live);
-        if let Some(known) = all.get(&key).filter(|u| u.way == way) {
+        let known = all.get(&key);
+        if let Some(known) = known.filter(|u| u.way == way) {
             return known.clone();
         }
-        let new = Rc::new(Upstream {
-            backend: backend.clone(),
-            way,
-            idle: RefCell::default(),
-            h2: H2Links::default(),
-            retired: Cell::new(false),
-        });
-        if let Some(old) = all.insert(key, new.clone()) {
+        let is_outdated = known.is_some_and(|u| u.generation > generation);
+        let new = Rc::new(Upstream::new(backend.clone(), way, generation));
+        if is_outdated {
+            new.retired.set(true);
+        } else if let Some(old) = all.insert(key, new.clone()) {
             old.retire();
         }
         new
@@ -74,21 +79,33 @@ impl Upstreams {
 
     /// Closes what has been idle for too long, was closed by its backend, or belongs to a backend that is gone.
     pub fn sweep(&self, now_ms: u64, snapshot: &Snapshot) {
-        self.0.borrow_mut().retain(|_, upstream| {
-            let pool = snapshot.pool(&upstream.backend.pool);
-            let still_there = pool.is_some_and(|p| {
-                p.backends.iter().chain(&p.backup).any(|b| Arc::ptr_eq(&b.live, &upstream.backend.live))
-            });
-            match pool.filter(|_| still_there) {
-                Some(pool) => upstream.sweep(now_ms, pool.config.timeouts.idle.as_millis() as u64),
-                None => upstream.retire(),
+        if self.purged.replace(snapshot.generation) != snapshot.generation {
+            self.purge(snapshot);
+        }
+        for upstream in self.all.borrow().values() {
+            if let Some(pool) = snapshot.pool(&upstream.backend.pool) {
+                upstream.sweep(now_ms, pool.config.timeouts.idle.as_millis() as u64);
             }
-            still_there
+        }
+    }
+
+    fn purge(&self, snapshot: &Snapshot) {
+        let there: HashSet<_> = snapshot.backends().map(|(_, b)| Arc::as_ptr(&b.live)).collect();
+        self.all.borrow_mut().retain(|live, upstream| {
+            let stays = there.contains(live);
+            if !stays {
+                upstream.retire();
+            }
+            stays
         });
     }
 }
 
 impl Upstream {
+    fn new(backend: Arc<Backend>, way: Way, generation: u64) -> Self {
+        Self { backend, way, generation, idle: RefCell::default(), h2: H2Links::default(), retired: Cell::new(false) }
+    }
+
     /// A connection for one request: an idle one if there is one, else a new one.
     pub async fn link(&self, worker: &Worker, plan: &PoolPlan, timer: &Timer) -> Result<(Link, Reused), UpstreamError> {
         if self.way.protocol != Protocol::Http1 {

@@ -79,15 +79,11 @@ async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr)
     let Some(mut frontend) = worker.view().plan.at(&address).cloned() else { return };
     loop {
         let accepted = socket.accept().await;
-        // After a reload took the frontend away, what is queued already is still served, as it was.
-        if let Some(current) = worker.view().plan.at(&address) {
-            frontend = current.clone();
-        }
+        frontend = current(&worker, &address, frontend);
         match accepted {
             Ok((stream, peer)) => {
                 exhausted.clear();
-                // At the limit, this one waits here and the ones behind it in the kernel's queue.
-                let place = frontend.admission.connection().await;
+                let place = place(&worker, &address, &mut frontend).await;
                 admit(&worker, frontend.clone(), stream, peer, place);
             }
             Err(error) if is_exhausted(&error) => {
@@ -96,7 +92,28 @@ async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr)
                 exhausted.shed(&socket, &error).await;
             }
             // The client gave up between the handshake and our accept, or the like: nothing is lost.
-            Err(error) => tracing::debug!(%error, "accept"),
+            Err(error) => {
+                tracing::debug!(%error, "accept");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// The frontend as it is now. One that a reload took away still serves what is queued, as it was.
+fn current(worker: &Worker, address: &SocketAddr, last: Arc<FrontendPlan>) -> Arc<FrontendPlan> {
+    worker.view().plan.at(address).cloned().unwrap_or(last)
+}
+
+/// Waits until the frontend may take one more connection, by the limit as it is then. The ones behind it wait in the
+/// kernel's queue.
+async fn place(worker: &Worker, address: &SocketAddr, frontend: &mut Arc<FrontendPlan>) -> Place {
+    loop {
+        let admission = frontend.admission.clone();
+        tokio::select! {
+            biased;
+            place = admission.connection() => return place,
+            () = worker.plan_changed.notified() => *frontend = current(worker, address, frontend.clone()),
         }
     }
 }

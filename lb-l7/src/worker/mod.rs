@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lb_core::scheduler::{Key, mix};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 pub use self::view::{PoolView, View};
@@ -58,6 +58,8 @@ pub struct Worker {
     draining: Cell<bool>,
     random: Cell<u64>,
     heartbeat: Arc<AtomicU64>,
+    /// For whoever waits under a limit that a reload may have changed.
+    plan_changed: Notify,
 }
 
 impl Handle {
@@ -145,6 +147,7 @@ impl Worker {
             draining: Cell::new(false),
             random: Cell::new(mix(index as u64 + 1)),
             heartbeat,
+            plan_changed: Notify::new(),
         })
     }
 
@@ -159,7 +162,12 @@ impl Worker {
         if !same_log(&old.plan, &plan) {
             *self.log.borrow_mut() = plan.access_log.as_ref().map(|log| log.worker());
         }
+        let someone_goes = old.plan.frontends.iter().any(|f| plan.continues(f).is_none());
         *self.view.borrow_mut() = Rc::new(View::new(plan, self.index));
+        self.plan_changed.notify_waiters();
+        if someone_goes {
+            self.deadlines.wake_all();
+        }
     }
 
     /// Is the frontend of an older view still there?

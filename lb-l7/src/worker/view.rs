@@ -24,6 +24,7 @@ pub struct PoolView {
     cursor: RefCell<PoolCursor>,
     upstreams: Box<[OnceCell<Rc<Upstream>>]>,
     retry_tokens: Cell<f32>,
+    generation: u64,
 }
 
 /// Retries that are always allowed, and the most that can be saved up.
@@ -37,18 +38,20 @@ impl View {
 
     /// `index` is a place in the plan's list of pools.
     pub fn pool(&self, index: usize) -> &PoolView {
-        self.pools[index].get_or_init(|| PoolView::new(self.plan.pools[index].clone(), self.worker))
+        self.pools[index]
+            .get_or_init(|| PoolView::new(self.plan.pools[index].clone(), self.worker, self.plan.snapshot.generation))
     }
 }
 
 impl PoolView {
-    fn new(plan: Arc<PoolPlan>, worker: usize) -> Self {
+    fn new(plan: Arc<PoolPlan>, worker: usize, generation: u64) -> Self {
         let backends = plan.pool.backends.len() + plan.pool.backup.len();
         Self {
             cursor: RefCell::new(PoolCursor::for_worker(worker)),
             upstreams: (0..backends).map(|_| OnceCell::new()).collect(),
             retry_tokens: Cell::new(if plan.pool.config.retry.budget_percent == 0 { 0.0 } else { RETRY_RESERVE }),
             plan,
+            generation,
         }
     }
 
@@ -58,7 +61,7 @@ impl PoolView {
 
     /// This worker's connections to the backend at that place in the pool.
     pub fn upstream(&self, all: &Upstreams, index: usize, backend: &Arc<Backend>) -> Rc<Upstream> {
-        self.upstreams[index].get_or_init(|| all.of(backend, &self.plan)).clone()
+        self.upstreams[index].get_or_init(|| all.of(backend, &self.plan, self.generation)).clone()
     }
 
     /// Every request earns a share of a retry.
