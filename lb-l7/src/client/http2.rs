@@ -1,18 +1,19 @@
 //! HTTP/2 with a client: many requests at once, a task for each (RFC 9113).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response, StatusCode};
 
-use super::Connection;
+use super::{Connection, heads};
 use crate::body::{Data, Sink, SinkError};
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead};
 use crate::http2::body::{self, StreamSink, StreamSource};
@@ -31,8 +32,13 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What we let a client send ahead, per stream and per connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Response bytes that may wait in one stream.
-const SEND_BUFFER: usize = 256 * 1024;
+/// Response bytes that may wait in one stream; there may be `limits.h2_streams` of them.
+const SEND_BUFFER: usize = 32 * 1024;
+/// What the small DATA frames that wait to be read may cost beyond their bytes. Many small messages
+/// are no offence; empty frames have a limit of their own in `h2`.
+const SMALL_FRAMES: usize = 16 * 1024 * 1024;
+/// How long the GOAWAY to a client that overdid it may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What no request of HTTP/1 begins with (RFC 9113 section 3.4).
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -90,6 +96,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
         .max_local_error_reset_streams(Some(limits.h2_resets as usize))
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .handshake(stream);
     match connection.timer.limit(handshake).await {
         Ok(Ok(streams)) => accept(&mut connection, streams).await,
@@ -111,11 +118,42 @@ async fn refuse(connection: &Connection, transport: &Transport) {
 
 type Streams = h2::server::Connection<Stream, Bytes>;
 
-/// Streams of one connection that are being served.
-type Count = Rc<()>;
+/// What the streams of one connection share; it is held by those that are being served.
+#[derive(Debug, Default)]
+struct Live {
+    resets: Resets,
+}
+
+/// Streams that were reset soon after they were opened. `h2` sees only those that were reset before
+/// they were accepted; a patient client resets them a little later, and gets us to begin for nothing.
+#[derive(Debug, Default)]
+struct Resets {
+    /// Halves every second.
+    level: Cell<u32>,
+    halved_ms: Cell<u64>,
+}
+
+/// A stream that was reset when older than this was given up on, as anybody may.
+const RAPID_MS: u64 = 1000;
+
+impl Resets {
+    fn add(&self, opened_ms: u64, now_ms: u64) {
+        if now_ms.saturating_sub(opened_ms) < RAPID_MS {
+            self.level.set(self.level(now_ms).saturating_add(1));
+        }
+    }
+
+    fn level(&self, now_ms: u64) -> u32 {
+        let seconds = now_ms.saturating_sub(self.halved_ms.get()) / 1000;
+        self.halved_ms.set(self.halved_ms.get() + seconds * 1000);
+        let halvings = u32::try_from(seconds).unwrap_or(u32::MAX);
+        self.level.set(self.level.get().checked_shr(halvings).unwrap_or(0));
+        self.level.get()
+    }
+}
 
 async fn accept(connection: &mut Connection, mut streams: Streams) {
-    let live = Count::default();
+    let live = Rc::new(Live::default());
     let mut leaving = false;
     loop {
         let idle = connection.frontend.frontend.config.timeouts.idle;
@@ -138,6 +176,7 @@ async fn accept(connection: &mut Connection, mut streams: Streams) {
         })
         .await;
         match next {
+            Some(Some(Ok(_))) if overdone(connection, &live) => return Box::pin(calm(connection, &mut streams)).await,
             Some(Some(Ok((request, respond)))) => {
                 let _ = connection.renew();
                 spawn(connection, request, respond, live.clone());
@@ -157,7 +196,19 @@ async fn accept(connection: &mut Connection, mut streams: Streams) {
     }
 }
 
-fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>, count: Count) {
+fn overdone(connection: &Connection, live: &Live) -> bool {
+    live.resets.level(connection.worker.deadlines.now_ms()) > connection.frontend.frontend.config.limits.h2_resets
+}
+
+/// Ends the connection of a client that opens streams only to reset them (CVE-2023-44487).
+async fn calm(connection: &Connection, streams: &mut Streams) {
+    tracing::debug!(client = %connection.peer.address, "too many streams were reset");
+    connection.counters().bad_requests.inc();
+    streams.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    let _ = connection.timer.within(FAREWELL, poll_fn(|cx| streams.poll_closed(cx))).await;
+}
+
+fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>, live: Rc<Live>) {
     let stream = RequestStream {
         worker: connection.worker.clone(),
         view: connection.view.clone(),
@@ -166,8 +217,7 @@ fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendRes
         timer: connection.worker.deadlines.timer(),
     };
     tokio::task::spawn_local(async move {
-        stream.serve(request, respond).await;
-        drop(count);
+        stream.serve(request, respond, &live).await;
     });
 }
 
@@ -181,9 +231,10 @@ struct RequestStream {
 }
 
 impl RequestStream {
-    async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>, live: &Live) {
+        let opened_ms = self.worker.deadlines.now_ms();
         let mut trail = Trail::start(&self.worker);
-        let mut heads = Box::<Heads>::default();
+        let mut heads = heads::lend();
         let reply = RefCell::new(Reply { respond, begun: false, sink: StreamSink::default() });
         let after = {
             let serving = pin!(self.respond(request, &reply, &mut heads, &mut trail));
@@ -191,11 +242,13 @@ impl RequestStream {
         };
         if after.is_none() {
             trail.client_gone();
+            live.resets.add(opened_ms, self.worker.deadlines.now_ms());
         }
         if after.is_none_or(|a| a == After::Abort) {
             reply.borrow_mut().respond.send_reset(Reason::INTERNAL_ERROR);
         }
         trail.finish(&self.worker, &self.frontend, &self.peer, &heads.request);
+        heads::give_back(heads);
     }
 
     async fn respond(
@@ -356,5 +409,26 @@ impl Sink for H2Responder<'_> {
 
     async fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_of_rapid_resets_halves_every_second() {
+        let resets = Resets::default();
+        for _ in 0..25 {
+            resets.add(5000, 5100);
+        }
+        assert_eq!([5900, 6100, 8000, 100_000].map(|now| resets.level(now)), [25, 12, 3, 0]);
+    }
+
+    #[test]
+    fn a_stream_that_was_given_up_on_late_does_not_count() {
+        let resets = Resets::default();
+        resets.add(5000, 6000);
+        assert_eq!(resets.level(6000), 0);
     }
 }

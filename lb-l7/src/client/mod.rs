@@ -1,5 +1,6 @@
 //! A client's connection: TLS, then whichever version of HTTP it speaks.
 
+mod heads;
 mod http1;
 mod http2;
 

@@ -108,6 +108,10 @@ pub fn response(
 ) -> Result<(), Reject> {
     out.clear();
     out.status = from.status().as_u16();
+    if out.status == 101 {
+        // RFC 9113 section 8.6.
+        return Err(Reject::bad("101 over HTTP/2"));
+    }
     for (name, value) in from.headers() {
         out.block.push_field(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
     }
@@ -164,6 +168,15 @@ mod tests {
         ] {
             assert_eq!(parse(builder, false).map_err(|r| r.status).err(), Some(status));
         }
+    }
+
+    #[test]
+    fn no_protocol_is_switched_to() {
+        let response_of = |status: u16| {
+            let from = Response::builder().status(status).body(()).expect("response");
+            response(&from, true, Method::Get, &mut ResponseHead::default()).map_err(|r| r.reason)
+        };
+        assert_eq!([103, 101].map(response_of), [Ok(()), Err("101 over HTTP/2")]);
     }
 
     #[test]
