@@ -56,6 +56,8 @@ impl UpstreamError {
     /// RFC 9113 section 8.7: a refused stream, and one above the last of a GOAWAY, was not processed.
     pub fn h2(error: &h2::Error) -> Self {
         match error.reason() {
+            // `h2` tells only those streams of a backend's GOAWAY.
+            _ if error.is_go_away() && error.is_remote() => Self::unsent(UpstreamErrorKind::Closed),
             Some(h2::Reason::REFUSED_STREAM) => Self::unsent(UpstreamErrorKind::Reset(h2::Reason::REFUSED_STREAM)),
             Some(reason) => Self::sent(UpstreamErrorKind::Reset(reason)),
             None => Self::sent(UpstreamErrorKind::Closed),

@@ -6,30 +6,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::Ping;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Method, Request, Uri};
 use lb_core::config::Protocol;
 use lb_core::pool::Backend;
 use tokio::sync::Mutex;
 
+use super::connect::{self, Opened};
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::{Link, Reused, connect};
+use super::{Link, Reused};
 use crate::body::{Piece, Source, SourceError};
 use crate::head::{Block, Name, RequestHead, ResponseHead};
 use crate::http2::body::{StreamSink, StreamSource};
 use crate::http2::head;
-use crate::io::deadline::Timer;
+use crate::io::deadline::{Deadlines, Timer};
 use crate::io::transport::Stream;
 use crate::plan::PoolPlan;
 use crate::proxy::headers::{self, FieldSink, Origin};
 use crate::worker::Worker;
 
-/// What we let a backend send ahead, per stream and per connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What we let a backend send ahead on a stream. The window of a connection is not the limit: else a
+/// few clients that do not read would take it from all the others.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Request bytes that may wait in one stream.
+const SEND_BUFFER: usize = 32 * 1024;
 const MAX_HEADER_LIST: u32 = 64 * 1024;
 /// Streams that we open on one connection at most, whatever the backend allows.
-const MAX_STREAMS: usize = 1000;
+const MAX_STREAMS: usize = 256;
+/// Streams that `h2` takes to be allowed before it has seen the backend's SETTINGS.
+const FEW_STREAMS: usize = 100;
+/// What small DATA frames that wait to be read may cost beyond their bytes: enough for all streams to
+/// bring small messages to slow readers, as one that exceeds it ends the others too.
+const SMALL_FRAMES: usize = 64 * 1024 * 1024;
 
 /// One worker's HTTP/2 connections to one backend.
 #[derive(Debug, Default)]
@@ -43,13 +53,27 @@ pub struct H2Links {
 struct Shared {
     sender: SendRequest<Bytes>,
     active: Cell<usize>,
+    /// Takes no more streams: it has ended, is about to, or is not trusted any more.
     closed: Rc<Cell<bool>>,
+    /// When its last stream ended.
     idle_since_ms: Cell<u64>,
+    deadlines: Rc<Deadlines>,
 }
 
 impl Shared {
     fn has_room(&self) -> bool {
         !self.closed.get() && self.active.get() < self.sender.current_max_send_streams().min(MAX_STREAMS)
+    }
+
+    fn is_stale(&self, now_ms: u64, max_age_ms: u64) -> bool {
+        self.active.get() == 0 && now_ms.saturating_sub(self.idle_since_ms.get()) >= max_age_ms
+    }
+
+    /// No stream can be opened after a GOAWAY, while those that it spared go on.
+    fn note(&self, error: &h2::Error) {
+        if error.is_go_away() {
+            self.closed.set(true);
+        }
     }
 }
 
@@ -80,12 +104,7 @@ impl H2Links {
 
     /// Forgets closed connections and those without a stream for too long; the latter close with GOAWAY.
     pub fn sweep(&self, now_ms: u64, max_age_ms: u64) {
-        self.shared.borrow_mut().retain(|shared| {
-            if shared.active.get() > 0 || shared.idle_since_ms.get() == 0 {
-                shared.idle_since_ms.set(now_ms);
-            }
-            !shared.closed.get() && now_ms.saturating_sub(shared.idle_since_ms.get()) < max_age_ms
-        });
+        self.shared.borrow_mut().retain(|shared| !shared.closed.get() && !shared.is_stale(now_ms, max_age_ms));
     }
 
     pub fn clear(&self) {
@@ -103,26 +122,44 @@ async fn open(
     if plan.pool.config.protocol == Protocol::H2 && !opened.alpn_h2 {
         return Err(UpstreamError::unsent(UpstreamErrorKind::Alpn));
     }
+    let closed = Rc::new(Cell::new(false));
+    let greeted = connect::in_time(backend, plan, timer, greet(opened, closed.clone())).await;
+    let sender = greeted.and_then(|result| result.map_err(of_handshake)).map_err(|kind| {
+        backend.live.counters.shard(worker.index).connect_failures.inc();
+        UpstreamError::unsent(kind)
+    })?;
+    let deadlines = worker.deadlines.clone();
+    let idle_since_ms = Cell::new(deadlines.now_ms());
+    Ok(Rc::new(Shared { sender, active: Cell::new(0), closed, idle_since_ms, deadlines }))
+}
+
+/// Begins to speak HTTP/2. The answer to a PING comes after the backend's SETTINGS, which say how many
+/// streams it takes; those that come too early would be refused.
+async fn greet(opened: Opened, closed: Rc<Cell<bool>>) -> Result<SendRequest<Bytes>, h2::Error> {
     let stream = Stream::new(opened.transport, Vec::new());
     let handshake = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(FEW_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .enable_push(false)
-        .handshake(stream)
-        .await;
-    let (sender, connection) = handshake.map_err(|e| UpstreamError::unsent(of_handshake(e)))?;
-    let closed = Rc::new(Cell::new(false));
-    let ended = closed.clone();
+        .handshake(stream);
+    let (sender, mut connection) = handshake.await?;
+    let ping_pong = connection.ping_pong();
     let counted = opened.counted;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a backend");
         }
-        ended.set(true);
+        closed.set(true);
         drop(counted);
     });
-    Ok(Rc::new(Shared { sender, active: Cell::new(0), closed, idle_since_ms: Cell::new(0) }))
+    if let Some(mut ping_pong) = ping_pong {
+        ping_pong.ping(Ping::opaque()).await?;
+    }
+    Ok(sender)
 }
 
 fn of_handshake(error: h2::Error) -> UpstreamErrorKind {
@@ -184,17 +221,24 @@ impl H2Link {
     /// Opens the stream with the staged head.
     pub async fn send_head(&mut self) -> Result<(), UpstreamError> {
         let Some(request) = self.request.take() else { return Ok(()) };
-        let ready = self.shared.sender.clone().ready().await;
-        let mut sender = ready.map_err(|_| UpstreamError::unsent(UpstreamErrorKind::Closed))?;
-        let (response, stream) =
-            sender.send_request(request, self.ends_with_head).map_err(|e| UpstreamError::h2(&e))?;
+        let Ok(mut sender) = self.shared.sender.clone().ready().await else {
+            self.shared.closed.set(true);
+            return Err(UpstreamError::unsent(UpstreamErrorKind::Closed));
+        };
+        let opened = sender.send_request(request, self.ends_with_head);
+        let (response, stream) = opened.map_err(|e| UpstreamError::h2(&e))?;
         self.response = Some(response);
         self.sink.stream = if self.ends_with_head { None } else { Some(stream) };
         Ok(())
     }
 
     pub fn split(&mut self) -> (&mut StreamSink, H2Receiver<'_>) {
-        let receiver = H2Receiver { method: self.method, response: &mut self.response, source: &mut self.source };
+        let receiver = H2Receiver {
+            shared: &self.shared,
+            method: self.method,
+            response: &mut self.response,
+            source: &mut self.source,
+        };
         (&mut self.sink, receiver)
     }
 }
@@ -213,12 +257,14 @@ fn request_line(head: &RequestHead, scheme: &'static str, authority: &[u8]) -> O
 impl Drop for H2Link {
     fn drop(&mut self) {
         self.shared.active.set(self.shared.active.get() - 1);
+        self.shared.idle_since_ms.set(self.shared.deadlines.now_ms());
     }
 }
 
 /// The receiving side of a stream.
 #[derive(Debug)]
 pub struct H2Receiver<'a> {
+    shared: &'a Shared,
     method: crate::head::Method,
     response: &'a mut Option<ResponseFuture>,
     source: &'a mut Option<StreamSource>,
@@ -234,7 +280,10 @@ impl H2Receiver<'_> {
         if let Some(interim) = std::future::poll_fn(|cx| poll_interim(response, cx)).await {
             return head::response(&interim, true, self.method, into).map_err(protocol);
         }
-        let response = response.await.map_err(|e| UpstreamError::h2(&e))?;
+        let response = response.await.map_err(|error| {
+            self.shared.note(&error);
+            UpstreamError::h2(&error)
+        })?;
         *self.response = None;
         head::response(&response, response.body().is_end_stream(), self.method, into).map_err(protocol)?;
         *self.source = Some(StreamSource::new(response.into_body()));
