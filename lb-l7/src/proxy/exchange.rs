@@ -55,8 +55,8 @@ impl Stage<'_> {
         trail: &mut Trail,
     ) -> Ended {
         let (head, mut source, mut responder) = client.split();
-        if let Err(error) = self.begin(link, head).await {
-            return Ended::Failed(error);
+        if let Err(ended) = self.begin(link, head).await {
+            return ended;
         }
         let (mut requester, mut receiver) = link.split();
         let progress = Progress::default();
@@ -69,6 +69,9 @@ impl Stage<'_> {
         trail.bytes_in += progress.moved.get();
         trail.bytes_out += responder.sent();
         self.backend_counters().bytes_sent.add(requester.sent());
+        if let Ended::Failed(UpstreamError { kind: UpstreamErrorKind::ResponseTimeout, .. }) = ended {
+            link.distrust();
+        }
         ended
     }
 
@@ -107,18 +110,19 @@ impl Stage<'_> {
         }
     }
 
-    async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), UpstreamError> {
-        if head.authority.is_empty() {
+    async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), Ended> {
+        let staged = if head.authority.is_empty() {
             // Only HTTP/1.0 may name no host.
             let address = self.slot.backend().config.address.to_string();
-            link.begin(head, self.scene.origin(), address.as_bytes())?;
+            link.begin(head, self.scene.origin(), address.as_bytes())
         } else {
-            link.begin(head, self.scene.origin(), head.authority().as_bytes())?;
-        }
+            link.begin(head, self.scene.origin(), head.authority().as_bytes())
+        };
+        staged.map_err(|reject| Ended::Client(Answer::rejected(reject)))?;
         let Link::H2(link) = link else { return Ok(()) };
         let timeout = self.pool.plan.pool.config.timeouts.response;
         let opened = self.scene.timer.within(timeout, link.send_head()).await;
-        opened.unwrap_or_else(|_| Err(UpstreamError::unsent(UpstreamErrorKind::ResponseTimeout)))
+        opened.unwrap_or_else(|_| Err(UpstreamError::unsent(UpstreamErrorKind::ResponseTimeout))).map_err(Ended::Failed)
     }
 
     fn backend_counters(&self) -> &lb_core::pool::BackendCounters {

@@ -17,6 +17,7 @@ use super::connect::{self, Opened};
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::{Link, Reused};
 use crate::body::{Piece, Source, SourceError};
+use crate::h1::Reject;
 use crate::head::{Block, Name, RequestHead, ResponseHead};
 use crate::http2::body::{StreamSink, StreamSource};
 use crate::http2::head;
@@ -197,8 +198,8 @@ impl H2Link {
         }
     }
 
-    /// Stages the head of a request.
-    pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), UpstreamError> {
+    /// Stages the head of a request. HTTP/1 takes targets that are no URI (RFC 3986), and HTTP/2 does not.
+    pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), Reject> {
         let mut fields = HeaderMap::with_capacity(head.block.len() + 4);
         headers::request(head, origin, &mut fields);
         if head.block.has_token(Name::Te, b"trailers") {
@@ -207,9 +208,7 @@ impl H2Link {
         if let crate::head::BodyLength::Known(length) = head.body {
             fields.field(b"content-length", itoa::Buffer::new().format(length).as_bytes());
         }
-        let request = request_line(head, self.scheme, authority).ok_or_else(|| {
-            UpstreamError::unsent(UpstreamErrorKind::Protocol(crate::h1::Reject::bad("target not fit for HTTP/2")))
-        })?;
+        let request = request_line(head, self.scheme, authority).ok_or(Reject::bad("not to be said in HTTP/2"))?;
         let (mut parts, ()) = request.into_parts();
         parts.headers = fields;
         self.method = head.method;
@@ -230,6 +229,11 @@ impl H2Link {
         self.response = Some(response);
         self.sink.stream = if self.ends_with_head { None } else { Some(stream) };
         Ok(())
+    }
+
+    /// Stops sharing the connection; streams in flight on it go on.
+    pub fn distrust(&self) {
+        self.shared.closed.set(true);
     }
 
     pub fn split(&mut self) -> (&mut StreamSink, H2Receiver<'_>) {

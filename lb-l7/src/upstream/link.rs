@@ -6,6 +6,7 @@ use super::error::UpstreamError;
 use super::http1::{H1Link, H1Receiver};
 use super::http2::{H2Link, H2Receiver};
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError};
+use crate::h1::Reject;
 use crate::head::{Block, RequestHead, ResponseHead};
 use crate::http2::body::StreamSink;
 use crate::io::message::MessageSink;
@@ -32,14 +33,21 @@ pub enum Receiver<'a> {
 }
 
 impl Link {
-    /// Stages the head.
-    pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), UpstreamError> {
+    /// Stages the head; refuses what this version of HTTP cannot say.
+    pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), Reject> {
         match self {
             Link::H1(link) => {
                 link.begin(head, origin, authority);
                 Ok(())
             }
             Link::H2(link) => link.begin(head, origin, authority),
+        }
+    }
+
+    /// The backend has gone silent on it: no further request is to wait for that connection.
+    pub fn distrust(&self) {
+        if let Link::H2(link) = self {
+            link.distrust();
         }
     }
 
