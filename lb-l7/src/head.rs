@@ -151,6 +151,11 @@ impl Block {
         &self.bytes
     }
 
+    /// Bytes that it occupies, used or not.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.lines.capacity() * size_of::<Line>()
+    }
+
     /// For text that was checked to be ASCII when the head was made.
     pub fn text(&self, span: Span) -> &str {
         std::str::from_utf8(self.bytes(span)).unwrap_or("")

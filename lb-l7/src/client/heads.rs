@@ -6,6 +6,8 @@ use crate::proxy::Heads;
 
 /// Free heads that a worker keeps.
 const MAX_FREE: usize = 128;
+/// Larger ones were grown by one large request and are let go.
+const MAX_BYTES: usize = 64 * 1024;
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "lent to requests, and moved as one pointer")]
@@ -19,7 +21,7 @@ pub fn lend() -> Box<Heads> {
 
 pub fn give_back(heads: Box<Heads>) {
     FREE.with_borrow_mut(|free| {
-        if free.len() < MAX_FREE {
+        if free.len() < MAX_FREE && heads.bytes() < MAX_BYTES {
             free.push(heads);
         }
     });

@@ -1,11 +1,10 @@
 //! HTTP/1.0 and HTTP/1.1 with a client: one request after the other (RFC 9112 section 9).
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::Connection;
+use super::{Connection, heads};
 use crate::body::{Data, Sink, SinkError};
 use crate::h1::scan::HeadScan;
 use crate::h1::{HeadLimits, Reject, encode, parse};
@@ -82,24 +81,12 @@ fn skip_empty_lines(inbox: &mut Inbox) {
     inbox.settle();
 }
 
-thread_local! {
-    #[expect(clippy::vec_box, reason = "lent to requests, and moved as one pointer")]
-    static HEADS: RefCell<Vec<Box<Heads>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Free heads that a worker keeps.
-const MAX_FREE_HEADS: usize = 128;
-
 /// One request and its response.
 async fn request(connection: &Connection, transport: &Transport, inbox: &mut Inbox) -> After {
-    let mut heads = HEADS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let mut heads = heads::lend();
     let after = exchange(connection, transport, inbox, &mut heads).await;
     let version = heads.request.version;
-    HEADS.with_borrow_mut(|free| {
-        if free.len() < MAX_FREE_HEADS {
-            free.push(heads);
-        }
-    });
+    heads::give_back(heads);
     inbox.settle();
     if after == After::Abort && version == Version::Http10 {
         // Without chunks, only a reset tells a body cut short from a whole one (RFC 9112 section 8).

@@ -103,6 +103,13 @@ pub struct Heads {
     pub out: Vec<u8>,
 }
 
+impl Heads {
+    /// What they occupy.
+    pub fn bytes(&self) -> usize {
+        self.request.block.capacity() + self.response.block.capacity() + self.out.capacity()
+    }
+}
+
 impl Scene<'_> {
     /// No further request will be served on this connection: the worker drains, or a reload took the frontend away.
     pub fn is_last(&self) -> bool {
