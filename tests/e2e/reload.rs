@@ -111,6 +111,30 @@ fn frontends_come_go_and_move() {
 }
 
 #[test]
+fn a_frontend_and_a_pool_that_leave_finish_what_they_have() {
+    let release = Arc::new(AtomicBool::new(false));
+    let go = release.clone();
+    let slow = Origin::start(move |_| {
+        eventually("released", || go.load(Ordering::SeqCst));
+        Reply::ok("slow")
+    });
+    let a = Origin::named("a");
+    let extra = "  extra: { mode: http, listen: @extra, pool: slow }";
+    let both = config(extra, "backends: [@a]") + "  slow: { backends: [@slow] }\n";
+    let mut lb = Lb::start(&both, &[("a", a.addr), ("slow", slow.addr)]);
+    let mut client = lb.client("extra");
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    eventually("it is in flight", || lb.metric("lb_backend_requests_active", &[("pool", "slow")]) == 1.0);
+    lb.reload(&config("", "backends: [@a]"));
+    let old = lb.addr("extra");
+    eventually("the frontend is gone", || std::net::TcpStream::connect(old).is_err());
+    release.store(true, Ordering::SeqCst);
+    let response = client.response();
+    assert_eq!((response.text().as_str(), response.get("connection")), ("slow", Some("close")));
+    assert!(client.is_closed());
+}
+
+#[test]
 fn sighup_reloads() {
     let (a, b) = (Origin::named("a"), Origin::named("b"));
     let mut lb = Lb::start(&config("", "backends: [@a]"), &[("a", a.addr), ("b", b.addr)]);

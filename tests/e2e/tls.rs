@@ -134,7 +134,6 @@ fn sessions_are_resumed() {
 #[test]
 fn certificates_are_read_again_on_reload() {
     let mut site = site("");
-    let kept = Client::connect(site.lb.addr("web"));
     let serial = |site: &Site| {
         let seen = site.s_client(&["-servername", "a.test"]);
         seen.split("BEGIN CERTIFICATE").nth(1).unwrap_or_else(|| panic!("{seen}"))[..200].to_owned()
@@ -151,7 +150,6 @@ fn certificates_are_read_again_on_reload() {
     assert!(!refused.status.success());
     assert!(text(&refused).contains("a.crt"), "{}", text(&refused));
     assert_eq!(site.curl("a.test", &[]).text(), "origin", "the old certificate serves on");
-    drop(kept);
 }
 
 /// A pair that does not belong together is refused before it serves.
