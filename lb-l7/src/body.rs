@@ -159,8 +159,18 @@ pub async fn pump(
     moved: &Cell<u64>,
     limit: u64,
 ) -> Result<(), PumpError> {
+    let mut patient = true;
     loop {
-        let piece = match now(source.next()).await {
+        let mut piece = now(source.next()).await;
+        if piece.is_none() && patient {
+            // Many senders write a head and its body in two: one turn of the loop brings the body,
+            // and spares the sink a call of its own for the head.
+            drop(piece);
+            tokio::task::yield_now().await;
+            piece = now(source.next()).await;
+        }
+        patient = false;
+        let piece = match piece {
             Some(piece) => piece,
             None => {
                 timed(timer, patience.sink, sink.flush()).await?;

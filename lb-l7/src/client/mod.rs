@@ -144,7 +144,6 @@ pub async fn serve_memory(accepted: Accepted, pipe: tokio::io::DuplexStream) {
 
 async fn serve_plain(mut connection: Connection, transport: Transport) {
     let mut inbox = Inbox::default();
-    inbox.receive_early(&transport);
     match opening(&mut connection, &transport, &mut inbox).await {
         Some(Opening::Other) => http1::serve(connection, transport, inbox).await,
         Some(Opening::Preface | Opening::BadPreface) => Box::pin(http2::serve(connection, transport, inbox)).await,

@@ -1,7 +1,7 @@
 //! HTTP/1 messages over a transport: the codec of [`crate::h1`] joined to a socket.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
@@ -77,16 +77,6 @@ impl Inbox {
     pub fn settle(&mut self) {
         if self.buffer.as_ref().is_some_and(Buffer::is_empty) {
             self.buffer = None;
-        }
-    }
-
-    /// Takes what has come already, past the runtime, which has not seen the new socket yet.
-    pub fn receive_early(&mut self, transport: &Transport) {
-        let Transport::Plain(tcp) = transport else { return };
-        let buffer = self.lend(false);
-        match (&*socket2::SockRef::from(&*tcp.borrow())).read(buffer.room()) {
-            Ok(received) => buffer.advance(received),
-            Err(_) => self.rest(),
         }
     }
 
