@@ -193,7 +193,7 @@ keys! {
         /// Requests that may wait for a free slot of a backend; then 503.
         max_queue: usize = 1024, 0..=1_000_000;
         /// Idle connections kept per backend and worker.
-        max_idle: usize = 256, 0..=100_000;
+        max_idle: usize = 1024, 0..=100_000;
         /// `address:port`, or a mapping for more.
         backends: List<BackendEntry>;
         /// Used when no backend of `backends` is available.
