@@ -21,8 +21,8 @@ impl Supervisor {
         let (pool, backend) = find(&snapshot, id).ok_or_else(|| unknown(&snapshot, id))?;
         let was = backend.admin_state();
         backend.live.set_admin_override((state != backend.config.state).then_some(state));
-        // Requests that wait for a slot look again.
-        pool.live.slot_freed.notify_waiters();
+        // Requests that wait for a slot, or for a connection to this backend, look again.
+        pool.live.wake_waiters();
         if let Some(stack) = stack.as_ref() {
             stack.checker.force(backend);
         }

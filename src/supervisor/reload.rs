@@ -34,6 +34,16 @@ pub enum Trigger {
     Watch,
 }
 
+impl Trigger {
+    fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Signal => "signal",
+            Trigger::Admin => "admin",
+            Trigger::Watch => "watch",
+        }
+    }
+}
+
 /// What came of the reloads so far.
 pub struct Reloads {
     applied: AtomicU64,
@@ -94,7 +104,10 @@ impl Supervisor {
     }
 
     fn prepare(&self, stack: &Stack) -> Result<Ready> {
-        let Loaded { config, sha256, warnings } = config::load_file(&self.path)?;
+        let Loaded { config, sha256, warnings } = config::load_file(&self.path).map_err(|error| match error {
+            LoadError::Unreadable(error) => anyhow!("cannot read {}: {error}", self.path.display()),
+            invalid => invalid.into(),
+        })?;
         let config = Arc::new(config);
         let old = self.snapshot();
         refuse_what_needs_a_restart(&old, &config)?;
@@ -122,7 +135,7 @@ impl Supervisor {
         let took = begin.elapsed();
         self.reloads.record(ReloadResult::Applied, took, String::new());
         info!(
-            ?trigger,
+            trigger = trigger.as_str(),
             generation = snapshot.generation,
             ms = millis(took),
             changes = shortened(&changes),

@@ -63,7 +63,7 @@ metrics! {
     FRONTEND_HTTP_REQUESTS = Counter "lb_frontend_http_requests_total" ["frontend", "code"]
         "Requests by class of the status code they were answered with.";
     FRONTEND_HTTP_REQUEST_DURATION = Histogram "lb_frontend_http_request_duration_seconds" ["frontend"]
-        "From the end of a request's header section to the end of its response.";
+        "From the first byte of a request (HTTP/2: its header section) to the end of its response.";
     FRONTEND_BAD_REQUESTS = Counter "lb_frontend_bad_requests_total" ["frontend"]
         "Requests that broke the protocol.";
     FRONTEND_TLS_HANDSHAKES = Counter "lb_frontend_tls_handshakes_total" ["frontend", "resumed"]

@@ -115,7 +115,11 @@ fn writable(path: &Path) -> Result {
 }
 
 fn executable(program: &str) -> Result {
-    match access(program, AccessFlags::X_OK) {
+    // A name without a slash is looked for as the check itself will do it.
+    let path = std::env::var_os("PATH").filter(|_| !program.contains('/')).unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| access(p, AccessFlags::X_OK).is_ok());
+    match access(&found.unwrap_or_else(|| program.into()), AccessFlags::X_OK) {
         Ok(()) => Ok(format!("{program} can be run")),
         Err(error) => Err(problem(format!("{program} cannot be run: {}", error.desc()))),
     }
