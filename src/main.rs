@@ -27,10 +27,6 @@ use clap::Parser;
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 
-/// A task for each HTTP/2 request is larger than what the C library keeps at hand for each thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
