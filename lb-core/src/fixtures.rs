@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Admin, AdminState, Check, Config, InitialHealth, Log, LogFormat, LogLevel, PoolTimeouts, Probe, Protocol,
-    Reload, Retry, Scheduler,
+    self, Admin, AdminState, Attach, Check, Config, FlowTimeouts, FrontendTimeouts, Http, InitialHealth, L4, Limits,
+    Log, LogFormat, LogLevel, Mode, PoolTimeouts, Probe, Protocol, Reload, Retry, Scheduler,
 };
 use crate::pool::Pool;
 use crate::snapshot::Snapshot;
@@ -46,6 +46,7 @@ pub fn check(probe: Probe) -> Check {
     Check {
         probe,
         port: None,
+        frontend_port: None,
         interval: 10 * SECOND,
         timeout: SECOND,
         rise: 2,
@@ -59,11 +60,44 @@ pub fn config(pools: Vec<config::Pool>) -> Arc<Config> {
         workers: None,
         frontends: vec![],
         pools: pools.into_iter().map(Arc::new).collect(),
+        l4: l4(),
         reload: Reload { drain_timeout: SECOND, watch: false },
         metrics: None,
         admin: Admin { socket: "/nonexistent".into() },
         log: Log { level: LogLevel::Info, format: LogFormat::Text, access: None },
     })
+}
+
+pub fn l4() -> L4 {
+    L4 {
+        attach: Attach::Auto,
+        interfaces: None,
+        flows: 1000,
+        new_flows_per_second: 1000,
+        snat_ports: 1024..=65535,
+        timeouts: FlowTimeouts { established: SECOND, syn: SECOND, fin: SECOND, close: SECOND, udp: SECOND },
+    }
+}
+
+/// Of layer 7, without routes.
+pub fn frontend(name: &str) -> config::Frontend {
+    let http = Http {
+        tls: None,
+        routes: vec![],
+        timeouts: FrontendTimeouts { header: SECOND, request: SECOND, idle: SECOND, tunnel: SECOND },
+        limits: Limits {
+            header_bytes: 1,
+            header_count: 1,
+            uri_length: 1,
+            body_bytes: None,
+            connections: None,
+            connections_per_client: None,
+            h2_streams: 1,
+            h2_resets: 1,
+        },
+        trusted_proxies: vec![],
+    };
+    config::Frontend { name: name.into(), listen: ([127, 0, 0, 1], 80).into(), mode: Mode::Http(Arc::new(http)) }
 }
 
 pub fn snapshot(pools: Vec<config::Pool>, previous: Option<&Snapshot>) -> Arc<Snapshot> {

@@ -112,6 +112,16 @@ impl Snapshot {
         self.frontends.iter().find(|f| &*f.config.name == name)
     }
 
+    /// Those of layer 7, in the order of the file.
+    pub fn http_frontends(&self) -> impl Iterator<Item = (&Arc<Frontend>, &Arc<config::Http>)> {
+        self.frontends.iter().filter_map(|f| f.config.http().map(|http| (f, http)))
+    }
+
+    /// Those of layer 4, in the order of the file.
+    pub fn forward_frontends(&self) -> impl Iterator<Item = (&Arc<Frontend>, &Arc<config::Forward>)> {
+        self.frontends.iter().filter_map(|f| f.config.forward().map(|forward| (f, forward)))
+    }
+
     /// Primary and backup backends of all pools.
     pub fn backends(&self) -> impl Iterator<Item = (&Arc<Pool>, &Arc<Backend>)> {
         self.pools.iter().flat_map(|p| p.backends.iter().chain(&p.backup).map(move |b| (p, b)))

@@ -115,7 +115,7 @@ fn find_frontend<'p>(
             return *config.name == **name;
         }
         let address = host.is_none_or(|h| config.listen.ip() == h || config.listen.ip().is_unspecified());
-        config.listen.port() == port && config.tls.is_some() == tls && address
+        config.listen.port() == port && frontend.http.tls.is_some() == tls && address
     };
     plan.frontends.iter().find(fits).ok_or_else(|| {
         let wanted =
@@ -123,8 +123,8 @@ fn find_frontend<'p>(
         let known: Vec<_> = plan
             .frontends
             .iter()
-            .map(|f| &f.frontend.config)
-            .map(|c| format!("{} ({}{})", c.name, c.listen, if c.tls.is_some() { ", TLS" } else { "" }))
+            .map(|f| (&f.frontend.config, if f.http.tls.is_some() { ", TLS" } else { "" }))
+            .map(|(config, tls)| format!("{} ({}{tls})", config.name, config.listen))
             .collect();
         ExplainError::NoFrontend(wanted, known.join(", "))
     })

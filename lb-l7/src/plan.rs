@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lb_core::config::{Alpn, Protocol};
+use lb_core::config::{Alpn, Http, Protocol};
 use lb_core::pool::Pool;
 use lb_core::snapshot::{Frontend, Snapshot};
 use lb_core::tls_client;
@@ -19,7 +19,7 @@ use crate::tls::ServerTls;
 #[derive(Debug)]
 pub struct Plan {
     pub snapshot: Arc<Snapshot>,
-    /// In the order of the file.
+    /// Those of layer 7, in the order of the file.
     pub frontends: Vec<Arc<FrontendPlan>>,
     by_address: HashMap<SocketAddr, usize>,
     /// In the order of the file, as [`Snapshot::pools`].
@@ -31,6 +31,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct FrontendPlan {
     pub frontend: Arc<Frontend>,
+    pub http: Arc<Http>,
     pub routes: RouteTable,
     pub tls: Option<Arc<ServerTls>>,
     pub admission: Arc<Admission>,
@@ -48,9 +49,8 @@ impl Plan {
     /// Reads certificates and compiles routes; changes nothing that serves.
     pub fn compile(snapshot: Arc<Snapshot>, previous: Option<&Plan>) -> Result<Self, Error> {
         let frontends = snapshot
-            .frontends
-            .iter()
-            .map(|f| compile_frontend(f, &snapshot, previous))
+            .http_frontends()
+            .map(|(f, http)| compile_frontend(f, http, &snapshot, previous))
             .collect::<Result<Vec<_>, _>>()?;
         let pools = snapshot.pools.iter().map(compile_pool).collect::<Result<Vec<_>, _>>()?;
         let by_address = frontends.iter().enumerate().map(|(i, f)| (f.frontend.config.listen, i)).collect();
@@ -83,12 +83,13 @@ impl Plan {
 
 fn compile_frontend(
     frontend: &Arc<Frontend>,
+    http: &Arc<Http>,
     snapshot: &Snapshot,
     previous: Option<&Plan>,
 ) -> Result<Arc<FrontendPlan>, Error> {
     let config = &frontend.config;
     let previous = previous.and_then(|p| p.frontend(&config.name));
-    let tls = match &config.tls {
+    let tls = match &http.tls {
         Some(tls) => {
             let old = previous.and_then(|p| p.tls.as_deref());
             let loaded = ServerTls::load(tls, old);
@@ -97,15 +98,16 @@ fn compile_frontend(
         None => None,
     };
     Ok(Arc::new(FrontendPlan {
-        routes: RouteTable::new(&config.routes, |name| snapshot.pool_position(name))?,
+        routes: RouteTable::new(&http.routes, |name| snapshot.pool_position(name))?,
         tls,
-        admission: Admission::next(&config.limits, previous.map(|p| &p.admission)),
+        admission: Admission::next(&http.limits, previous.map(|p| &p.admission)),
         head_limits: HeadLimits {
-            bytes: config.limits.header_bytes,
-            fields: config.limits.header_count,
-            target: config.limits.uri_length,
+            bytes: http.limits.header_bytes,
+            fields: http.limits.header_count,
+            target: http.limits.uri_length,
         },
         frontend: frontend.clone(),
+        http: http.clone(),
     }))
 }
 

@@ -34,7 +34,7 @@ fn frontend(frontend: &Frontend) -> FrontendStatus {
     FrontendStatus {
         name: frontend.config.name.to_string(),
         listen: frontend.config.listen,
-        tls: frontend.config.tls.is_some(),
+        tls: frontend.config.http().is_some_and(|http| http.tls.is_some()),
         connections_active: counters.level(|c| &c.connections_active),
         connections_total: counters.sum(|c| &c.connections_total),
         connections_refused: refused,

@@ -12,7 +12,7 @@ use super::diagnostic::Complaint;
 use super::http_words::{HeaderName, Status};
 use super::keys::{text_schema, words};
 use super::model::{
-    AccessFormat, AdminState, Alpn, InitialHealth, LogFormat, LogLevel, Protocol, Scheduler, TlsVersion,
+    AccessFormat, AdminState, Alpn, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol, Scheduler, TlsVersion,
 };
 use super::raw::{AccessKeys, Backend, HeaderMatch, MetricsKeys, PathKeys, RedirectKeys, RespondKeys};
 use super::scalar::unexpected;
@@ -52,6 +52,11 @@ words! {
         "unknown" => InitialHealth::Unknown,
         "up" => InitialHealth::Up,
         "down" => InitialHealth::Down,
+    }
+    OnBackendDown, "action" {
+        "rebind" => OnBackendDown::Rebind,
+        "reset" => OnBackendDown::Reset,
+        "keep" => OnBackendDown::Keep,
     }
     LogLevel, "log level" {
         "error" => LogLevel::Error,

@@ -2,7 +2,7 @@
 //!
 //! Only [`super::load`] makes these values; nothing else in lb reads YAML.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub struct Config {
     pub frontends: Vec<Arc<Frontend>>,
     /// In the order of the file.
     pub pools: Vec<Arc<Pool>>,
+    pub l4: L4,
     pub reload: Reload,
     /// `None` when switched off with `metrics: off`.
     pub metrics: Option<Metrics>,
@@ -31,7 +32,59 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Frontend {
     pub name: Arc<str>,
+    /// Port 0 is every port of that address and protocol (`*` in the file); in layer 4 only.
     pub listen: SocketAddr,
+    pub mode: Mode,
+}
+
+impl Frontend {
+    pub fn http(&self) -> Option<&Arc<Http>> {
+        match &self.mode {
+            Mode::Http(http) => Some(http),
+            Mode::Forward(_) => None,
+        }
+    }
+
+    pub fn forward(&self) -> Option<&Arc<Forward>> {
+        match &self.mode {
+            Mode::Http(_) => None,
+            Mode::Forward(forward) => Some(forward),
+        }
+    }
+
+    /// `listen` as the file has it: `203.0.113.10:443`, `203.0.113.11:53/udp`, `203.0.113.12:*`.
+    pub fn listen_text(&self) -> String {
+        let ip = self.listen.ip();
+        let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+        let port = if self.listen.port() == 0 { "*".to_owned() } else { self.listen.port().to_string() };
+        let udp = self.forward().is_some_and(|forward| forward.protocol == Transport::Udp);
+        format!("{host}:{port}{}", if udp { "/udp" } else { "" })
+    }
+}
+
+/// How a frontend is served.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Layer 7.
+    Http(Arc<Http>),
+    /// Layer 4.
+    Forward(Arc<Forward>),
+}
+
+impl Mode {
+    /// The word in the file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Mode::Http(_) => "http",
+            Mode::Forward(forward) => forward.method.as_str(),
+        }
+    }
+}
+
+/// `mode: http`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Http {
     pub tls: Option<FrontendTls>,
     /// First match wins. `pool: x` on the frontend is one route that matches everything.
     pub routes: Vec<Route>,
@@ -39,6 +92,96 @@ pub struct Frontend {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` fields are believed and appended to; everybody else's are replaced.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `mode: nat`, `dr` or `tunnel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forward {
+    pub method: Method,
+    pub protocol: Transport,
+    /// It exists in [`Config::pools`].
+    pub pool: Arc<str>,
+    pub timeouts: FlowTimeouts,
+    pub on_backend_down: OnBackendDown,
+    pub persistence: Option<Persistence>,
+}
+
+/// How a packet gets to its backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Addresses and ports are rewritten, there and back.
+    Nat { snat: Snat },
+    /// Only the MAC addresses change; replies go past lb.
+    Dr,
+    /// The packet is sent within another one (IPIP, IP6IP6); replies go past lb.
+    Tunnel,
+}
+
+impl Method {
+    /// The word in the file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Method::Nat { .. } => "nat",
+            Method::Dr => "dr",
+            Method::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Whose address the backends see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snat {
+    /// The client's.
+    Off,
+    /// This node's own, on the interface towards the backend.
+    Auto,
+    /// One of these, all of the frontend's family.
+    Addresses(Vec<IpAddr>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// What becomes of the flows of a backend that is Down or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBackendDown {
+    /// The next packet gets another backend.
+    Rebind,
+    /// The client is told: RST, or port unreachable for datagrams.
+    Reset,
+    /// They stay where they are.
+    Keep,
+}
+
+/// New flows of one client, or of one network of clients, go to the backend of the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Persistence {
+    /// Since the last new flow.
+    pub timeout: Duration,
+    /// IPv4 clients that agree in so many bits are one; 1 to 32.
+    pub netmask: u8,
+    /// The same for IPv6; 1 to 128.
+    pub netmask6: u8,
+}
+
+/// A flow without packets is forgotten after these, by its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FlowTimeouts {
+    pub established: Duration,
+    /// Not established yet.
+    pub syn: Duration,
+    /// One side has closed.
+    pub fin: Duration,
+    /// Both have, or one has reset.
+    pub close: Duration,
+    pub udp: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -252,8 +395,9 @@ pub struct Retry {
 pub struct Backend {
     /// The address as written, unless named; unique within its pool.
     pub name: Arc<str>,
+    /// Port 0, where only layer 4 uses the pool: the port that the client connects to.
     pub address: SocketAddr,
-    /// Share of new requests; 0 takes none.
+    /// Share of new requests and flows; 0 takes none.
     pub weight: u16,
     /// Concurrent requests that it is given; `None`: any.
     pub max_connections: Option<u32>,
@@ -265,7 +409,7 @@ pub struct Backend {
 #[serde(rename_all = "lowercase")]
 pub enum AdminState {
     Ready,
-    /// No new requests; those in flight finish.
+    /// No new requests and flows; those that are there finish.
     Drain,
     /// As Drain, and not checked either.
     Maint,
@@ -276,6 +420,9 @@ pub struct Check {
     pub probe: Probe,
     /// Instead of the backend's own port.
     pub port: Option<u16>,
+    /// For backends without a port: the one that all frontends of the pool share. Where neither is
+    /// there, every backend has a port.
+    pub frontend_port: Option<u16>,
     pub interval: Duration,
     pub timeout: Duration,
     /// Successes in a row that turn Down into Up.
@@ -329,6 +476,32 @@ pub struct UdpProbe {
 pub struct ScriptProbe {
     /// Program and arguments; no shell. Gets LB_POOL, LB_BACKEND, LB_ADDRESS and LB_PORT.
     pub command: Vec<String>,
+}
+
+/// What all frontends of layer 4 share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct L4 {
+    pub attach: Attach,
+    /// `None`: chosen from the addresses in use.
+    pub interfaces: Option<Vec<String>>,
+    /// Entries of the flow table.
+    pub flows: u32,
+    /// For each core; above it flows are forwarded without an entry where the mode allows.
+    pub new_flows_per_second: u32,
+    /// Local ports for replaced client addresses.
+    pub snat_ports: RangeInclusive<u16>,
+    /// Already part of each [`Forward::timeouts`].
+    pub timeouts: FlowTimeouts,
+}
+
+/// Where in the kernel layer 4 takes its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// XDP where driver and peers allow it, else tc.
+    Auto,
+    Xdp,
+    Tc,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

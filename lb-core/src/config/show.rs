@@ -7,9 +7,9 @@ use super::decode::Scalar;
 use super::forms::ClientAuthMode;
 use super::http_words::StatusRange;
 use super::model::{
-    AccessFormat, AccessLog, Action, Backend, Certificate, Check, Config, Frontend, FrontendTimeouts, FrontendTls,
-    HeaderMatch, HttpProbe, Limits, PathPattern, Pool, PoolTimeouts, PoolTls, Probe, Redirect, Respond, Route,
-    UdpProbe,
+    AccessFormat, AccessLog, Action, Backend, Certificate, Check, Config, Forward, Frontend, FrontendTimeouts,
+    FrontendTls, HeaderMatch, Http, HttpProbe, Limits, Method, Mode, PathPattern, Persistence, Pool, PoolTimeouts,
+    PoolTls, Probe, Redirect, Respond, Route, Snat, Transport, UdpProbe,
 };
 use super::scalar::{Hex, Percent, Size};
 
@@ -63,15 +63,52 @@ fn access(log: Option<&AccessLog>) -> Value {
 }
 
 pub(super) fn frontend(frontend: &Frontend) -> Mapping {
+    let keys = Keys::new().set("mode", frontend.mode.as_str()).set("listen", text(&frontend.listen_text()));
+    match &frontend.mode {
+        Mode::Http(mode) => http(keys, mode),
+        Mode::Forward(mode) => forward(keys, mode),
+    }
+    .0
+}
+
+fn http(keys: Keys, http: &Http) -> Keys {
+    keys.some("tls", http.tls.as_ref().map(frontend_tls))
+        .set("timeouts", frontend_timeouts(&http.timeouts))
+        .set("limits", limits(&http.limits))
+        .set("trusted_proxies", list(&http.trusted_proxies, |network| text(&network.to_string())))
+        .set("routes", list(&http.routes, route))
+}
+
+fn forward(keys: Keys, forward: &Forward) -> Keys {
+    let idle_timeout = match forward.protocol {
+        Transport::Tcp => forward.timeouts.established,
+        Transport::Udp => forward.timeouts.udp,
+    };
+    let snat = match &forward.method {
+        Method::Nat { snat } => Some(snat_value(snat)),
+        Method::Dr | Method::Tunnel => None,
+    };
+    keys.set("pool", text(&forward.pool))
+        .some("snat", snat)
+        .scalar("idle_timeout", &idle_timeout)
+        .scalar("on_backend_down", &forward.on_backend_down)
+        .some("persistence", forward.persistence.as_ref().map(persistence))
+}
+
+fn snat_value(snat: &Snat) -> Value {
+    match snat {
+        Snat::Off => text("off"),
+        Snat::Auto => text("auto"),
+        Snat::Addresses(addresses) => list(addresses, |address| text(&address.to_string())),
+    }
+}
+
+fn persistence(persistence: &Persistence) -> Value {
     Keys::new()
-        .set("mode", "http")
-        .set("listen", text(&frontend.listen.to_string()))
-        .some("tls", frontend.tls.as_ref().map(frontend_tls))
-        .set("timeouts", frontend_timeouts(&frontend.timeouts))
-        .set("limits", limits(&frontend.limits))
-        .set("trusted_proxies", list(&frontend.trusted_proxies, |network| text(&network.to_string())))
-        .set("routes", list(&frontend.routes, route))
-        .0
+        .scalar("timeout", &persistence.timeout)
+        .set("netmask", persistence.netmask)
+        .set("netmask6", persistence.netmask6)
+        .value()
 }
 
 fn frontend_tls(tls: &FrontendTls) -> Value {

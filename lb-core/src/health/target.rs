@@ -26,7 +26,10 @@ impl Target {
     /// The backend's address, with the port that checks go to.
     pub fn address(&self) -> SocketAddr {
         let address = self.backend.config.address;
-        SocketAddr::new(address.ip(), self.check.port.unwrap_or(address.port()))
+        let own = Some(address.port()).filter(|port| *port != 0);
+        // Validation has seen to it that there is one.
+        let port = self.check.port.or(own).or(self.check.frontend_port).unwrap_or_default();
+        SocketAddr::new(address.ip(), port)
     }
 
     /// What the backend speaks; nobody knows what another port of it does.

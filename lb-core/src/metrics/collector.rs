@@ -90,7 +90,8 @@ fn config(snapshot: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn frontends(snapshot: &Snapshot) -> Vec<MetricFamily> {
-    let each = || snapshot.frontends.iter().map(|f| &**f);
+    let each = || snapshot.http_frontends().map(|(f, _)| &**f);
+    let speak_tls = || snapshot.http_frontends().filter(|(_, http)| http.tls.is_some()).map(|(f, _)| &**f);
     let sum = |metric: &Metric, counter: fn(&FrontendCounters) -> &Counter| {
         family(metric, each().map(|f| ([name(f)], number(f.live.counters.sum(counter)))))
     };
@@ -105,7 +106,7 @@ fn frontends(snapshot: &Snapshot) -> Vec<MetricFamily> {
         family(&names::FRONTEND_HTTP_REQUESTS, each().flat_map(frontend_codes)),
         family(&names::FRONTEND_HTTP_REQUEST_DURATION, each().map(request_durations)),
         sum(&names::FRONTEND_BAD_REQUESTS, |c| &c.bad_requests),
-        family(&names::FRONTEND_TLS_HANDSHAKES, each().filter(|f| f.config.tls.is_some()).flat_map(handshakes)),
+        family(&names::FRONTEND_TLS_HANDSHAKES, speak_tls().flat_map(handshakes)),
         sum(&names::FRONTEND_TLS_FAILURES, |c| &c.tls_failures),
     ]
 }
@@ -250,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, AdminState, Config};
+    use crate::fixtures;
 
     #[test]
     fn a_scrape_adds_up_the_shards() {
@@ -313,36 +315,15 @@ mod tests {
     fn snapshot(frontends: &[&str], backends: &[&str], previous: Option<&Snapshot>) -> Snapshot {
         let config = Config {
             workers: Some(2),
-            frontends: frontends.iter().map(|name| Arc::new(frontend(name))).collect(),
+            frontends: frontends.iter().map(|name| Arc::new(fixtures::frontend(name))).collect(),
             pools: vec![Arc::new(pool(backends))],
+            l4: fixtures::l4(),
             reload: config::Reload { drain_timeout: Duration::from_secs(1), watch: false },
             metrics: None,
             admin: config::Admin { socket: "admin.sock".into() },
             log: config::Log { level: config::LogLevel::Info, format: config::LogFormat::Text, access: None },
         };
         Snapshot::build(Arc::new(config), "ab12".to_owned(), 2, previous)
-    }
-
-    fn frontend(name: &str) -> config::Frontend {
-        let second = Duration::from_secs(1);
-        config::Frontend {
-            name: name.into(),
-            listen: ([127, 0, 0, 1], 80).into(),
-            tls: None,
-            routes: Vec::new(),
-            timeouts: config::FrontendTimeouts { header: second, request: second, idle: second, tunnel: second },
-            limits: config::Limits {
-                header_bytes: 1,
-                header_count: 1,
-                uri_length: 1,
-                body_bytes: None,
-                connections: None,
-                connections_per_client: None,
-                h2_streams: 1,
-                h2_resets: 1,
-            },
-            trusted_proxies: Vec::new(),
-        }
     }
 
     fn pool(backends: &[&str]) -> config::Pool {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{AdminState, Check, InitialHealth, Limits, Probe, Scheduler};
-use crate::fixtures::{self, SECOND};
+use crate::config::{AdminState, Check, InitialHealth, Probe, Scheduler};
+use crate::fixtures;
 
 fn pool(name: &str, backends: &[(&str, u16)]) -> config::Pool {
     let backend = |(name, port): &(&str, u16)| config::Backend {
@@ -103,7 +103,7 @@ fn an_override_holds_until_the_file_gives_that_backend_another_state() {
 fn a_frontend_keeps_its_live_state_by_name() {
     let with = |names: &[&str]| {
         let mut config = (*fixtures::config(vec![])).clone();
-        config.frontends = names.iter().map(|name| Arc::new(frontend(name))).collect();
+        config.frontends = names.iter().map(|name| Arc::new(fixtures::frontend(name))).collect();
         Arc::new(config)
     };
     let before = Snapshot::build(with(&["web", "old"]), "1".into(), 1, None);
@@ -111,27 +111,6 @@ fn a_frontend_keeps_its_live_state_by_name() {
     let live = |snapshot: &Snapshot, name| snapshot.frontend(name).map(|f| f.live.clone());
     assert!(Arc::ptr_eq(&live(&before, "web").unwrap(), &live(&after, "web").unwrap()));
     assert!(live(&after, "old").is_none());
-}
-
-fn frontend(name: &str) -> config::Frontend {
-    config::Frontend {
-        name: name.into(),
-        listen: ([127, 0, 0, 1], 80).into(),
-        tls: None,
-        routes: vec![],
-        timeouts: config::FrontendTimeouts { header: SECOND, request: SECOND, idle: SECOND, tunnel: SECOND },
-        limits: Limits {
-            header_bytes: 1,
-            header_count: 1,
-            uri_length: 1,
-            body_bytes: None,
-            connections: None,
-            connections_per_client: None,
-            h2_streams: 1,
-            h2_resets: 1,
-        },
-        trusted_proxies: vec![],
-    }
 }
 
 /// Five hundred pools, half of them new: every counter is where it was.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_core::config::{Action, HeaderMatch, HostPattern, Respond, Route, show};
+use lb_core::config::{Action, HeaderMatch, HostPattern, Mode, Respond, Route, show};
 use proptest::prelude::*;
 
 use super::{difference, good, good_texts, repository};
@@ -35,7 +35,8 @@ proptest! {
             headers: vec![HeaderMatch { name: "x".to_owned(), value: Some(value) }],
             action: Action::Respond(Respond { status: 200, content_type: "text/plain".to_owned(), body }),
         };
-        Arc::make_mut(&mut config.frontends[0]).routes.insert(0, route);
+        let Mode::Http(http) = &mut Arc::make_mut(&mut config.frontends[0]).mode else { unreachable!() };
+        Arc::make_mut(http).routes.insert(0, route);
         prop_assert_eq!(good(&show(&config)), config);
     }
 }

@@ -37,7 +37,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
             After::Linger => return linger(&connection, &transport, &mut inbox).await,
             After::Abort => return,
         }
-        connection.timer.set(connection.frontend.frontend.config.timeouts.idle);
+        connection.timer.set(connection.frontend.http.timeouts.idle);
     }
     if transport.is_tls() {
         let _ = connection.timer.within(LINGER, transport.shutdown()).await;
@@ -140,7 +140,7 @@ async fn receive_request(
     let limits = connection.frontend.head_limits;
     let mut scan = HeadScan::default();
     let receiving = receive_head(transport, inbox, &mut scan, &limits);
-    let received = connection.timer.within(connection.frontend.frontend.config.timeouts.header, receiving).await;
+    let received = connection.timer.within(connection.frontend.http.timeouts.header, receiving).await;
     let rejected = |reject: Reject| Some(Answer::rejected(reject));
     let end = match received {
         Ok(Ok(end)) => end,

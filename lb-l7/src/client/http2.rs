@@ -86,7 +86,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
     if !matches!(connection.timer.limit(opening(&transport, &mut inbox)).await, Ok(Ok(Opening::Preface))) {
         return refuse(&connection, &transport).await;
     }
-    let limits = &connection.frontend.frontend.config.limits;
+    let limits = &connection.frontend.http.limits;
     let stream = Stream::new(transport, inbox.take_all());
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
@@ -113,7 +113,7 @@ async fn refuse(connection: &Connection, transport: &Transport) {
         transport.write_all(&[SETTINGS.as_slice(), &GOAWAY].concat()).await?;
         transport.shutdown().await
     };
-    let _ = connection.timer.within(connection.frontend.frontend.config.timeouts.header, telling).await;
+    let _ = connection.timer.within(connection.frontend.http.timeouts.header, telling).await;
 }
 
 type Streams = h2::server::Connection<Stream, Bytes>;
@@ -156,7 +156,7 @@ async fn accept(connection: &mut Connection, mut streams: Streams) {
     let live = Rc::new(Live::default());
     let mut leaving = false;
     loop {
-        let idle = connection.frontend.frontend.config.timeouts.idle;
+        let idle = connection.frontend.http.timeouts.idle;
         connection.timer.set(idle);
         let next = poll_fn(|cx| {
             if let Poll::Ready(next) = streams.poll_accept(cx) {
@@ -197,7 +197,7 @@ async fn accept(connection: &mut Connection, mut streams: Streams) {
 }
 
 fn overdone(connection: &Connection, live: &Live) -> bool {
-    live.resets.level(connection.worker.deadlines.now_ms()) > connection.frontend.frontend.config.limits.h2_resets
+    live.resets.level(connection.worker.deadlines.now_ms()) > connection.frontend.http.limits.h2_resets
 }
 
 /// Ends the connection of a client that opens streams only to reset them (CVE-2023-44487).

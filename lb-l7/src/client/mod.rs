@@ -81,7 +81,7 @@ impl Connection {
         let Accepted { worker, frontend, peer, place, open } = accepted;
         let client = peer.ip().to_canonical();
         let timer = worker.deadlines.timer();
-        timer.set(frontend.frontend.config.timeouts.header);
+        timer.set(frontend.http.timeouts.header);
         Self {
             view: worker.view(),
             timer,

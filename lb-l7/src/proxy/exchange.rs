@@ -97,9 +97,9 @@ impl Stage<'_> {
         requester: &mut impl Sink,
         progress: &Progress,
     ) -> Result<(), PumpError> {
-        let config = &self.scene.frontend.frontend.config;
-        let patience = Patience { source: config.timeouts.request, sink: self.pool.plan.pool.config.timeouts.response };
-        let limit = config.limits.body_bytes.unwrap_or(u64::MAX);
+        let http = &self.scene.frontend.http;
+        let patience = Patience { source: http.timeouts.request, sink: self.pool.plan.pool.config.timeouts.response };
+        let limit = http.limits.body_bytes.unwrap_or(u64::MAX);
         let timer = self.scene.worker.deadlines.timer();
         loop {
             match pump(source, requester, &timer, patience, &progress.moved, limit).await {
@@ -274,7 +274,7 @@ impl<R: Responder> Download<'_, '_, R> {
     }
 
     async fn switch(&mut self) -> Ended {
-        let patience = self.stage.scene.frontend.frontend.config.timeouts.idle;
+        let patience = self.stage.scene.frontend.http.timeouts.idle;
         match timed(self.stage.scene.timer, patience, self.responder.flush()).await {
             Ok(()) => Ended::Switched,
             Err(_) => Ended::Broken,
@@ -291,7 +291,7 @@ impl<R: Responder> Download<'_, '_, R> {
         let scene = self.stage.scene;
         let patience = Patience {
             source: self.stage.pool.plan.pool.config.timeouts.response,
-            sink: scene.frontend.frontend.config.timeouts.idle,
+            sink: scene.frontend.http.timeouts.idle,
         };
         let moved = Cell::new(0);
         let result = {

@@ -117,11 +117,11 @@ impl Scene<'_> {
     }
 
     pub fn origin(&self) -> Origin<'_> {
-        let config = &self.frontend.frontend.config;
+        let trusted = &self.frontend.http.trusted_proxies;
         Origin {
             client: &self.peer.name,
             scheme: if self.peer.tls.is_some() { "https" } else { "http" },
-            trusted: config.trusted_proxies.iter().any(|net| net.contains(&self.peer.address.ip().to_canonical())),
+            trusted: trusted.iter().any(|net| net.contains(&self.peer.address.ip().to_canonical())),
         }
     }
 }
@@ -174,7 +174,7 @@ pub async fn serve<C: Client>(
 
 /// What is not forwarded, whatever the routes say.
 fn refuse(scene: &Scene<'_>, head: &RequestHead) -> Option<Answer> {
-    let limit = scene.frontend.frontend.config.limits.body_bytes;
+    let limit = scene.frontend.http.limits.body_bytes;
     if let (BodyLength::Known(length), Some(limit)) = (head.body, limit)
         && length > limit
     {
@@ -231,7 +231,7 @@ async fn send_fixed(
         let persist = responder.begin(response, persist)?;
         responder.data(Data::Slice(body), true).await.map(|()| persist)
     };
-    let sent = scene.timer.within(scene.frontend.frontend.config.timeouts.idle, sending).await;
+    let sent = scene.timer.within(scene.frontend.http.timeouts.idle, sending).await;
     trail.bytes_out += responder.sent();
     match sent {
         Ok(Ok(true)) => After::Persist,

@@ -18,7 +18,7 @@ pub async fn run<C: Client>(scene: &Scene<'_>, client: &mut C, link: &mut Link, 
     let (Some((down, down_inbox)), Link::H1(link)) = (client.raw(), link) else { return (0, 0) };
     let (mut sent, mut received) = (0, 0);
     let (up, up_inbox) = link.raw();
-    let idle = scene.frontend.frontend.config.timeouts.tunnel;
+    let idle = scene.frontend.http.timeouts.tunnel;
     scene.timer.set(idle);
     let timer = scene.timer;
     let request = copy(down, down_inbox, up, timer, idle, &mut sent);

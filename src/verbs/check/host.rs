@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use lb_core::config::{Config, Pool, Probe};
+use lb_core::config::{Config, Mode, Pool, Probe};
 use lb_core::tls_client;
 use lb_l7::tls::ServerTls;
 use nix::sys::resource::{Resource, getrlimit};
@@ -38,8 +38,9 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = vec![finding("file descriptors", descriptors())];
     let running = UnixStream::connect(&config.admin.socket).is_ok();
     for frontend in &config.frontends {
+        let Mode::Http(http) = &frontend.mode else { continue };
         findings.push(finding(format!("frontend {}", frontend.name), listen(frontend.listen, running)));
-        if let Some(tls) = &frontend.tls {
+        if let Some(tls) = &http.tls {
             let loaded = ServerTls::load(tls, None).map(|_| format!("{} certificates", tls.certificates.len()));
             findings.push(finding(format!("frontend {}", frontend.name), loaded.map_err(problem)));
         }

@@ -25,6 +25,7 @@ impl Validator<'_, '_> {
         Some(Some(model::Check {
             probe: probe?,
             port: raw.port.value().copied(),
+            frontend_port: None,
             interval: raw.interval(),
             timeout: timeout?,
             rise: raw.rise(),

@@ -20,15 +20,14 @@ impl Validator<'_, '_> {
         let tls = self.frontend_tls(&raw.tls);
         let routes = self.routes(name.span, raw);
         let limits = self.limits(&raw.limits);
-        Some(Arc::new(model::Frontend {
-            name: good_name?,
-            listen: listen?,
+        let http = model::Http {
             tls: tls?,
             routes: routes?,
             timeouts: timeouts(&raw.timeouts),
             limits: limits?,
             trusted_proxies: trusted_proxies(&raw.trusted_proxies),
-        }))
+        };
+        Some(Arc::new(model::Frontend { name: good_name?, listen: listen?, mode: model::Mode::Http(Arc::new(http)) }))
     }
 
     fn layer4<T>(&mut self, raw: &raw::Frontend) -> Option<T> {

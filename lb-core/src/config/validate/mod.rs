@@ -16,6 +16,7 @@ use super::diagnostic::{Complaint, Help, Problems, Span, nearest, quoted};
 use super::forms;
 use super::model::{self, Config};
 use super::raw;
+use super::scalar::secs;
 
 pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config> {
     let pools_known = !matches!(root.pools, Entry::Bad);
@@ -30,6 +31,7 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
         workers: root.workers.value().copied(),
         frontends: frontends?,
         pools: pools?,
+        l4: l4(),
         reload: reload(&root.reload),
         metrics: metrics?,
         admin: admin?,
@@ -181,6 +183,23 @@ fn bad_name(name: &str, also: &str) -> Complaint {
     let also: String = also.chars().map(|c| format!(" `{c}`")).collect();
     Complaint::new(format!("{} cannot be a name", quoted(name)))
         .help(format!("up to 128 letters, digits, `.` `_` `-`{also}"))
+}
+
+fn l4() -> model::L4 {
+    model::L4 {
+        attach: model::Attach::Auto,
+        interfaces: None,
+        flows: 1_000_000,
+        new_flows_per_second: 500_000,
+        snat_ports: 1024..=65535,
+        timeouts: model::FlowTimeouts {
+            established: secs(15 * 60),
+            syn: secs(60),
+            fin: secs(120),
+            close: secs(10),
+            udp: secs(300),
+        },
+    }
 }
 
 fn reload(entry: &Entry<raw::Reload>) -> model::Reload {
