@@ -1,0 +1,8 @@
+//! The data plane as build.rs compiled it from `bpf/lb.c`, once for each hook.
+
+/// For native XDP.
+pub const XDP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_xdp.o"));
+/// For tc (tcx), where offloads, GSO and checksums are the kernel's business.
+pub const TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_tc.o"));
+/// Name of the program in both.
+pub const PROGRAM: &str = "lb";
