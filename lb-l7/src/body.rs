@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::h1::Reject;
 use crate::head::Block;
-use crate::io::deadline::{Limit, Timer};
+use crate::io::deadline::Timer;
+use crate::io::send_limit::SendLimit;
 
 /// Bytes of a body, on loan from a buffer or shared with an HTTP/2 connection.
 #[derive(Debug)]
@@ -99,12 +100,12 @@ impl<S: Source> Source for &mut S {
 /// A body that is sent.
 pub trait Sink {
     /// Sends all of it; with `end`, the body ends here without trailers.
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError>;
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError>;
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError>;
+    async fn finish(&mut self, trailers: Option<&Block>, limit: SendLimit<'_>) -> Result<(), SinkError>;
 
     /// Sends what is staged.
-    async fn flush(&mut self) -> Result<(), SinkError>;
+    async fn flush(&mut self, limit: SendLimit<'_>) -> Result<(), SinkError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -126,8 +127,12 @@ pub enum SourceError {
 
 /// The peer took no more bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("sending: {0}")]
-pub struct SinkError(pub io::Error);
+pub enum SinkError {
+    #[error("sending: {0}")]
+    Io(io::Error),
+    #[error("the receiver took no bytes for too long")]
+    Stalled,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum PumpError {
@@ -137,8 +142,6 @@ pub enum PumpError {
     Sink(SinkError),
     #[error("the sender was silent for too long")]
     SourceTimeout,
-    #[error("the receiver took no bytes for too long")]
-    SinkTimeout,
 }
 
 /// Longest silence of either side of a pump.
@@ -159,6 +162,7 @@ pub async fn pump(
     moved: &Cell<u64>,
     limit: u64,
 ) -> Result<(), PumpError> {
+    let taking = SendLimit { timer, idle: patience.sink };
     let mut patient = true;
     loop {
         let mut piece = now(source.next()).await;
@@ -173,7 +177,7 @@ pub async fn pump(
         let piece = match piece {
             Some(piece) => piece,
             None => {
-                timed(timer, patience.sink, sink.flush()).await?;
+                sink.flush(taking).await.map_err(PumpError::Sink)?;
                 let next = timer.within(patience.source, source.next()).await;
                 next.map_err(|_| PumpError::SourceTimeout)?
             }
@@ -183,38 +187,12 @@ pub async fn pump(
         if moved.get() > limit {
             return Err(PumpError::Source(SourceError::TooLarge));
         }
-        timed(timer, patience.sink, sink.data(data, then == Then::End)).await?;
+        sink.data(data, then == Then::End, taking).await.map_err(PumpError::Sink)?;
         match then {
             Then::More => {}
             Then::End => return Ok(()),
-            Then::Trailers => {
-                return timed(timer, patience.sink, sink.finish(source.trailers())).await;
-            }
+            Then::Trailers => return sink.finish(source.trailers(), taking).await.map_err(PumpError::Sink),
         }
-    }
-}
-
-/// Waits for the sink.
-pub fn timed<'t, F: Future<Output = Result<(), SinkError>> + 't>(
-    timer: &'t Timer,
-    patience: Duration,
-    sending: F,
-) -> impl Future<Output = Result<(), PumpError>> + 't {
-    Timed { limit: timer.within(patience, sending) }
-}
-
-pin_project_lite::pin_project! {
-    struct Timed<'t, F> {
-        #[pin]
-        limit: Limit<'t, F>,
-    }
-}
-
-impl<F: Future<Output = Result<(), SinkError>>> Future for Timed<'_, F> {
-    type Output = Result<(), PumpError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().limit.poll(cx).map(|sent| sent.map_err(|_| PumpError::SinkTimeout)?.map_err(PumpError::Sink))
     }
 }
 

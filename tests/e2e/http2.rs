@@ -322,7 +322,7 @@ fn one_slow_stream_does_not_hold_up_the_others() {
         taken += client.expect(h2::DATA).payload.len();
     }
     // The connection's window is opened, the stream's is not.
-    client.send(8, 0, 0, &1_000_000_u32.to_be_bytes()).unwrap();
+    client.send(h2::WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes()).unwrap();
     for stream in [3, 5, 7] {
         client.get(stream, "/small").unwrap();
         assert_eq!(client.expect(h2::DATA).stream, stream);

@@ -18,6 +18,7 @@ mod reload;
 mod resources;
 mod routing;
 mod schedulers;
+mod slow;
 mod smuggling;
 mod steering;
 mod stop;

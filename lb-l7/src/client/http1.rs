@@ -10,6 +10,7 @@ use crate::h1::scan::HeadScan;
 use crate::h1::{HeadLimits, Reject, encode, parse};
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Version};
 use crate::io::message::{BodyState, Framing, HeadError, Inbox, MessageSink, MessageSource, receive_head};
+use crate::io::send_limit::SendLimit;
 use crate::io::transport::Transport;
 use crate::proxy::answer::Answer;
 use crate::proxy::trail::Trail;
@@ -285,11 +286,11 @@ impl Responder for H1Responder<'_> {
         Ok(persist)
     }
 
-    async fn interim(&mut self, response: &ResponseHead) -> Result<(), SinkError> {
+    async fn interim(&mut self, response: &ResponseHead, limit: SendLimit<'_>) -> Result<(), SinkError> {
         encode::status_line(self.sink.out, response.status, response.block.bytes(response.reason));
         headers::response(response, self.sink.out);
         encode::end_of_head(self.sink.out);
-        self.sink.flush().await
+        self.sink.flush(limit).await
     }
 
     fn sent(&self) -> u64 {
@@ -298,15 +299,15 @@ impl Responder for H1Responder<'_> {
 }
 
 impl Sink for H1Responder<'_> {
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
-        self.sink.data(data, end).await
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
+        self.sink.data(data, end, limit).await
     }
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
-        self.sink.finish(trailers).await
+    async fn finish(&mut self, trailers: Option<&Block>, limit: SendLimit<'_>) -> Result<(), SinkError> {
+        self.sink.finish(trailers, limit).await
     }
 
-    async fn flush(&mut self) -> Result<(), SinkError> {
-        self.sink.flush().await
+    async fn flush(&mut self, limit: SendLimit<'_>) -> Result<(), SinkError> {
+        self.sink.flush(limit).await
     }
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::http2::body::{self, StreamSink, StreamSource};
 use crate::http2::head;
 use crate::io::deadline::Timer;
 use crate::io::message::Inbox;
+use crate::io::send_limit::SendLimit;
 use crate::io::transport::{Stream, Transport};
 use crate::plan::FrontendPlan;
 use crate::proxy::answer::Answer;
@@ -88,6 +89,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
     }
     let limits = &connection.frontend.http.limits;
     let stream = Stream::new(transport, inbox.take_all());
+    let live = Rc::new(Live { resets: Resets::default(), transport: stream.transport(), taken: Cell::new(0) });
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -99,7 +101,7 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
         .data_frame_budget(SMALL_FRAMES)
         .handshake(stream);
     match connection.timer.limit(handshake).await {
-        Ok(Ok(streams)) => accept(&mut connection, streams).await,
+        Ok(Ok(streams)) => accept(&mut connection, streams, live).await,
         failed => tracing::debug!(client = %connection.peer.address, error = ?failed.err(), "HTTP/2 preface"),
     }
 }
@@ -119,9 +121,20 @@ async fn refuse(connection: &Connection, transport: &Transport) {
 type Streams = h2::server::Connection<Stream, Bytes>;
 
 /// What the streams of one connection share; it is held by those that are being served.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Live {
     resets: Resets,
+    transport: Weak<Transport>,
+    /// What the client had taken at the last look.
+    taken: Cell<u64>,
+}
+
+impl Live {
+    /// Does the client still take what was left in our buffers when the last stream ended?
+    fn is_taking(&self) -> bool {
+        let taken = self.transport.upgrade().map_or(0, |transport| transport.acknowledged_of_backlog());
+        taken > self.taken.replace(taken)
+    }
 }
 
 /// Streams that were reset soon after they were opened. `h2` sees only those that were reset before
@@ -152,8 +165,7 @@ impl Resets {
     }
 }
 
-async fn accept(connection: &mut Connection, mut streams: Streams) {
-    let live = Rc::new(Live::default());
+async fn accept(connection: &mut Connection, mut streams: Streams, live: Rc<Live>) {
     let mut leaving = false;
     loop {
         let idle = connection.frontend.http.timeouts.idle;
@@ -167,7 +179,7 @@ async fn accept(connection: &mut Connection, mut streams: Streams) {
                 return Poll::Ready(None);
             }
             if connection.timer.poll_expired(cx) {
-                if !busy {
+                if !busy && !live.is_taking() {
                     return Poll::Ready(None);
                 }
                 connection.timer.set(idle);
@@ -235,7 +247,7 @@ impl RequestStream {
         let opened_ms = self.worker.deadlines.now_ms();
         let mut trail = Trail::start(&self.worker);
         let mut heads = heads::lend();
-        let reply = RefCell::new(Reply { respond, begun: false, sink: StreamSink::default() });
+        let reply = RefCell::new(Reply { respond, begun: false, sink: StreamSink::new(live.transport.clone()) });
         let after = {
             let serving = pin!(self.respond(request, &reply, &mut heads, &mut trail));
             unless_reset(serving, &reply).await
@@ -340,7 +352,7 @@ fn content_length(method: Method, response: &ResponseHead, fields: &mut HeaderMa
 
 fn message(response: &ResponseHead, fields: HeaderMap) -> Result<Response<()>, SinkError> {
     let mut head = Response::new(());
-    *head.status_mut() = StatusCode::from_u16(response.status).map_err(|e| SinkError(io::Error::other(e)))?;
+    *head.status_mut() = StatusCode::from_u16(response.status).map_err(|e| SinkError::Io(io::Error::other(e)))?;
     *head.headers_mut() = fields;
     Ok(head)
 }
@@ -382,7 +394,7 @@ impl Responder for H2Responder<'_> {
         self.reply.borrow_mut().begin(self.method, response).map(|()| true)
     }
 
-    async fn interim(&mut self, response: &ResponseHead) -> Result<(), SinkError> {
+    async fn interim(&mut self, response: &ResponseHead, _limit: SendLimit<'_>) -> Result<(), SinkError> {
         let mut fields = HeaderMap::new();
         headers::response(response, &mut fields);
         let head = message(response, fields)?;
@@ -395,19 +407,19 @@ impl Responder for H2Responder<'_> {
 }
 
 impl Sink for H2Responder<'_> {
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         if data.is_empty() {
             return if end { self.reply.borrow_mut().sink.end(None) } else { Ok(()) };
         }
-        let mut data = data.into_bytes();
-        poll_fn(|cx| self.reply.borrow_mut().sink.poll_send(&mut data, end, cx)).await
+        let (mut data, mut watch) = (data.into_bytes(), limit.watch());
+        poll_fn(|cx| self.reply.borrow_mut().sink.poll_send(&mut data, end, &mut watch, cx)).await
     }
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
+    async fn finish(&mut self, trailers: Option<&Block>, _limit: SendLimit<'_>) -> Result<(), SinkError> {
         self.reply.borrow_mut().sink.end(trailers)
     }
 
-    async fn flush(&mut self) -> Result<(), SinkError> {
+    async fn flush(&mut self, _limit: SendLimit<'_>) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::rc::Weak;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use http::HeaderMap;
 
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError, Then};
 use crate::head::Block;
+use crate::io::send_limit::{SendLimit, Watch};
+use crate::io::transport::Transport;
 use crate::proxy::headers::FieldSink;
 
 /// A body that is received on a stream.
@@ -97,20 +100,39 @@ impl Source for StreamSource {
 pub struct StreamSink {
     pub stream: Option<SendStream<Bytes>>,
     pub sent: u64,
+    /// Of the connection.
+    transport: Weak<Transport>,
 }
 
 impl StreamSink {
+    pub fn new(transport: Weak<Transport>) -> Self {
+        Self { stream: None, sent: 0, transport }
+    }
+
     /// Sends what the peer's window allows; ready when all is sent.
-    pub fn poll_send(&mut self, data: &mut Bytes, end: bool, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+    pub fn poll_send(
+        &mut self,
+        data: &mut Bytes,
+        end: bool,
+        watch: &mut Watch<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SinkError>> {
         while !data.is_empty() {
+            let Some(stream) = &mut self.stream else { break };
             stream.reserve_capacity(data.len());
-            let granted = ready!(poll_capacity(stream, cx))?.min(data.len());
+            let granted = poll_capacity(stream, cx);
+            let granted = ready!(watch.check(cx, granted, || self.taken()))?.min(data.len());
             let part = data.split_to(granted);
             self.sent += granted as u64;
+            let Some(stream) = &mut self.stream else { break };
             stream.send_data(part, end && data.is_empty()).map_err(closed)?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A stream makes progress where its window opens, and where the connection as a whole is what is slow.
+    fn taken(&self) -> u64 {
+        self.sent + self.transport.upgrade().map_or(0, |transport| transport.acknowledged_of_backlog())
     }
 
     pub fn end(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
@@ -123,41 +145,45 @@ impl StreamSink {
 }
 
 /// Waits for window, or for the peer to reset the stream.
-fn poll_capacity(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<usize, SinkError>> {
+fn poll_capacity(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     loop {
         if stream.capacity() > 0 {
             return Poll::Ready(Ok(stream.capacity()));
         }
         if stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(SinkError(io::ErrorKind::ConnectionReset.into())));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         match ready!(stream.poll_capacity(cx)) {
             Some(Ok(0)) => {}
             Some(Ok(granted)) => return Poll::Ready(Ok(granted)),
-            Some(Err(error)) => return Poll::Ready(Err(closed(error))),
-            None => return Poll::Ready(Err(SinkError(io::ErrorKind::BrokenPipe.into()))),
+            Some(Err(error)) => return Poll::Ready(Err(of_closed(error))),
+            None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 }
 
 pub fn closed(error: h2::Error) -> SinkError {
-    SinkError(error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+    SinkError::Io(of_closed(error))
+}
+
+fn of_closed(error: h2::Error) -> io::Error {
+    error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 
 impl Sink for StreamSink {
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         if data.is_empty() {
             return if end { self.end(None) } else { Ok(()) };
         }
-        let mut data = data.into_bytes();
-        poll_fn(|cx| self.poll_send(&mut data, end, cx)).await
+        let (mut data, mut watch) = (data.into_bytes(), limit.watch());
+        poll_fn(|cx| self.poll_send(&mut data, end, &mut watch, cx)).await
     }
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
+    async fn finish(&mut self, trailers: Option<&Block>, _limit: SendLimit<'_>) -> Result<(), SinkError> {
         self.end(trailers)
     }
 
-    async fn flush(&mut self) -> Result<(), SinkError> {
+    async fn flush(&mut self, _limit: SendLimit<'_>) -> Result<(), SinkError> {
         Ok(())
     }
 }

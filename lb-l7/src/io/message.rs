@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
+use super::send_limit::SendLimit;
 use super::transport::Transport;
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError, Then};
 use crate::h1::chunked::Decoder;
@@ -303,17 +304,25 @@ pub struct MessageSink<'a> {
 }
 
 impl MessageSink<'_> {
-    async fn send(&mut self, data: &[u8], tail: &[u8]) -> Result<(), SinkError> {
+    async fn send(&mut self, data: &[u8], tail: &[u8], limit: SendLimit<'_>) -> Result<(), SinkError> {
         if data.len() <= COPY_LIMIT {
             self.out.extend_from_slice(data);
             self.out.extend_from_slice(tail);
-            return self.flush().await;
+            return self.flush(limit).await;
         }
-        let mut written = 0;
-        let total = self.out.len() + data.len() + tail.len();
+        self.write([data, tail], limit).await
+    }
+
+    /// What is staged, and these behind it.
+    async fn write(&mut self, [data, tail]: [&[u8]; 2], limit: SendLimit<'_>) -> Result<(), SinkError> {
         let (transport, out) = (self.transport, &*self.out);
-        poll_fn(|cx| poll_write_parts(transport, cx, [out, data, tail], &mut written)).await.map_err(SinkError)?;
-        self.sent += total as u64;
+        let (mut written, mut watch) = (0, limit.watch());
+        poll_fn(|cx| {
+            let sending = poll_write_parts(transport, cx, [out, data, tail], &mut written);
+            watch.check(cx, sending, || transport.acknowledged())
+        })
+        .await?;
+        self.sent += written as u64;
         self.out.clear();
         Ok(())
     }
@@ -348,35 +357,27 @@ fn poll_write_parts(
 }
 
 impl Sink for MessageSink<'_> {
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         let tail: &[u8] = match self.framing {
-            Framing::Headless => return if end { self.flush().await } else { Ok(()) },
+            Framing::Headless => return if end { self.flush(limit).await } else { Ok(()) },
             Framing::Raw => b"",
-            Framing::Chunked if data.is_empty() => return if end { self.finish(None).await } else { Ok(()) },
+            Framing::Chunked if data.is_empty() => return if end { self.finish(None, limit).await } else { Ok(()) },
             Framing::Chunked => {
                 encode::chunk_size(self.out, data.len());
                 if end { b"\r\n0\r\n\r\n" } else { encode::CHUNK_END }
             }
         };
-        self.send(&data, tail).await
+        self.send(&data, tail, limit).await
     }
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
+    async fn finish(&mut self, trailers: Option<&Block>, limit: SendLimit<'_>) -> Result<(), SinkError> {
         if self.framing == Framing::Chunked {
             encode::last_chunk(self.out, trailers);
         }
-        self.flush().await
+        self.flush(limit).await
     }
 
-    async fn flush(&mut self) -> Result<(), SinkError> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let mut written = 0;
-        let (transport, out) = (self.transport, &*self.out);
-        poll_fn(|cx| poll_write_parts(transport, cx, [out, &[], &[]], &mut written)).await.map_err(SinkError)?;
-        self.sent += written as u64;
-        self.out.clear();
-        Ok(())
+    async fn flush(&mut self, limit: SendLimit<'_>) -> Result<(), SinkError> {
+        if self.out.is_empty() { Ok(()) } else { self.write([&[], &[]], limit).await }
     }
 }

@@ -4,4 +4,5 @@ pub mod buffer;
 pub mod date;
 pub mod deadline;
 pub mod message;
+pub mod send_limit;
 pub mod transport;

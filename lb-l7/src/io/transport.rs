@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -84,6 +85,25 @@ impl Transport {
         }
     }
 
+    /// Bytes that the other side's kernel has taken so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.tcp_info().map_or(0, |info| info.tcpi_bytes_acked)
+    }
+
+    /// The same while more wait to be sent, else 0.
+    pub fn acknowledged_of_backlog(&self) -> u64 {
+        self.tcp_info().filter(|info| info.tcpi_notsent_bytes > 0).map_or(0, |info| info.tcpi_bytes_acked)
+    }
+
+    fn tcp_info(&self) -> Option<libc::tcp_info> {
+        match self {
+            Transport::Plain(tcp) => crate::socket::tcp_info(&*tcp.borrow()).ok(),
+            Transport::Tls(tls) => crate::socket::tcp_info(tls.borrow().tcp()).ok(),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(_) => None,
+        }
+    }
+
     /// TLS keeps encrypted bytes back until the socket takes them.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -160,13 +180,18 @@ impl Tls {
 /// A transport with bytes in front that were read from it already, for code that wants a stream.
 #[derive(Debug)]
 pub struct Stream {
-    transport: Transport,
+    transport: Rc<Transport>,
     first: Vec<u8>,
 }
 
 impl Stream {
     pub fn new(transport: Transport, first: Vec<u8>) -> Self {
-        Self { transport, first }
+        Self { transport: Rc::new(transport), first }
+    }
+
+    /// For those who send on it, to see how far the other side has come.
+    pub fn transport(&self) -> Weak<Transport> {
+        Rc::downgrade(&self.transport)
     }
 }
 
@@ -179,11 +204,11 @@ impl AsyncRead for Stream {
             this.first.drain(..length);
             return Poll::Ready(Ok(()));
         }
-        match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp.get_mut()).poll_read(cx, buf),
-            Transport::Tls(tls) => tls.get_mut().as_read().poll_read(cx, buf).map(|r| r.or_else(end_without_notify)),
+        match &*this.transport {
+            Transport::Plain(tcp) => Pin::new(&mut *tcp.borrow_mut()).poll_read(cx, buf),
+            Transport::Tls(tls) => tls.borrow_mut().as_read().poll_read(cx, buf).map(|r| r.or_else(end_without_notify)),
             #[cfg(feature = "fuzz")]
-            Transport::Memory(pipe) => Pin::new(pipe.get_mut()).poll_read(cx, buf),
+            Transport::Memory(pipe) => Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, buf),
         }
     }
 }

@@ -12,9 +12,10 @@ use super::slot::Slot;
 use super::trail::Trail;
 use super::{After, Client, Responder, Scene};
 use crate::access_log::{Fault, Side};
-use crate::body::{Patience, PumpError, Sink, SinkError, Source, SourceError, pump, timed};
+use crate::body::{Patience, PumpError, Sink, SinkError, Source, SourceError, pump};
 use crate::h1::Reject;
 use crate::head::{RequestHead, ResponseHead, Version};
+use crate::io::send_limit::SendLimit;
 use crate::upstream::error::UpstreamErrorKind;
 use crate::upstream::{Link, Receiver, UpstreamError};
 use crate::worker::PoolView;
@@ -78,8 +79,8 @@ impl Stage<'_> {
     /// Sends the request with its body, then watches the client: it may leave before it is answered.
     async fn upload(&self, source: &mut impl Source, requester: &mut impl Sink, progress: &Progress) -> PumpError {
         let sent = if source.is_done() {
-            let timeout = self.pool.plan.pool.config.timeouts.response;
-            timed(self.scene.timer, timeout, requester.flush()).await
+            let idle = self.pool.plan.pool.config.timeouts.response;
+            requester.flush(SendLimit { timer: self.scene.timer, idle }).await.map_err(PumpError::Sink)
         } else {
             Box::pin(self.upload_body(source, requester, progress)).await
         };
@@ -175,7 +176,7 @@ impl<F: Future<Output = PumpError>> Upload<'_, F> {
         }
         let was_running = self.is_running();
         match self.future.as_mut().poll(cx) {
-            Poll::Ready(PumpError::Sink(_) | PumpError::SinkTimeout) => self.state = UploadState::Refused,
+            Poll::Ready(PumpError::Sink(_)) => self.state = UploadState::Refused,
             Poll::Ready(error) => self.state = UploadState::Failed(error),
             Poll::Pending if self.is_done() => self.state = UploadState::Done,
             Poll::Pending => {}
@@ -239,8 +240,9 @@ impl<R: Responder> Download<'_, '_, R> {
     ) -> Result<(), NotBegun> {
         let timer = self.stage.scene.timer;
         let timeout = self.stage.pool.plan.pool.config.timeouts.response;
-        let request = self.head;
-        let mut head = pin!(final_head(self.receiver, self.responder, request.version, response, upload.progress));
+        let (request, scene) = (self.head, self.stage.scene);
+        let mut head =
+            pin!(final_head(scene, self.receiver, self.responder, request.version, response, upload.progress));
         timer.set(timeout);
         poll_fn(|cx| {
             // The backend's time begins when it has the whole request.
@@ -274,8 +276,7 @@ impl<R: Responder> Download<'_, '_, R> {
     }
 
     async fn switch(&mut self) -> Ended {
-        let patience = self.stage.scene.frontend.http.timeouts.idle;
-        match timed(self.stage.scene.timer, patience, self.responder.flush()).await {
+        match self.responder.flush(self.stage.scene.patience()).await {
             Ok(()) => Ended::Switched,
             Err(_) => Ended::Broken,
         }
@@ -333,7 +334,7 @@ impl<R: Responder> Download<'_, '_, R> {
             Broken::Response(PumpError::Source(SourceError::Reject(_))) => backend("protocol_error"),
             Broken::Response(PumpError::Source(_)) => backend("truncated"),
             Broken::Response(PumpError::SourceTimeout) => backend("response_timeout"),
-            Broken::Response(PumpError::SinkTimeout) => client("client_stalled"),
+            Broken::Response(PumpError::Sink(SinkError::Stalled)) => client("client_stalled"),
             Broken::Request(true) => client("bad_request"),
             Broken::Response(PumpError::Sink(_)) | Broken::Request(false) => client("client_closed"),
         };
@@ -393,6 +394,7 @@ impl NotBegun {
 
 /// Receives heads up to the final one; interim ones go to clients that know of them (RFC 9110 section 15.2).
 async fn final_head(
+    scene: &Scene<'_>,
     receiver: &mut Receiver<'_>,
     responder: &mut impl Responder,
     client: Version,
@@ -406,7 +408,10 @@ async fn final_head(
         }
         progress.interim.set(true);
         if client > Version::Http10 {
-            responder.interim(response).await.map_err(|SinkError(_)| NotBegun::Gone)?;
+            // The scene's own timer is the backend's.
+            let timer = scene.worker.deadlines.timer();
+            let limit = SendLimit { timer: &timer, ..scene.patience() };
+            responder.interim(response, limit).await.map_err(|_| NotBegun::Gone)?;
         }
     }
     let flood = Reject::bad("too many interim responses");

@@ -27,6 +27,7 @@ use crate::h1::parse;
 use crate::head::{BodyLength, Method, Name, RequestHead, ResponseHead};
 use crate::io::deadline::Timer;
 use crate::io::message::Inbox;
+use crate::io::send_limit::SendLimit;
 use crate::io::transport::Transport;
 use crate::plan::FrontendPlan;
 use crate::route::RouteAction;
@@ -75,7 +76,7 @@ pub trait Responder: Sink {
     fn begin(&mut self, head: &ResponseHead, persist: bool) -> Result<bool, SinkError>;
 
     /// Sends a 1xx head.
-    async fn interim(&mut self, head: &ResponseHead) -> Result<(), SinkError>;
+    async fn interim(&mut self, head: &ResponseHead, limit: SendLimit<'_>) -> Result<(), SinkError>;
 
     /// Bytes that have left.
     fn sent(&self) -> u64;
@@ -114,6 +115,11 @@ impl Scene<'_> {
     /// No further request will be served on this connection: the worker drains, or a reload took the frontend away.
     pub fn is_last(&self) -> bool {
         self.worker.is_draining() || !self.worker.serves(&self.view, self.frontend)
+    }
+
+    /// How long the client may take nothing of a response.
+    pub fn patience(&self) -> SendLimit<'_> {
+        SendLimit { timer: self.timer, idle: self.frontend.http.timeouts.idle }
     }
 
     pub fn origin(&self) -> Origin<'_> {
@@ -227,16 +233,15 @@ async fn send_fixed(
 ) -> After {
     trail.status = response.status;
     let persist = persists(scene, head, source) && response.keep_alive;
-    let sending = async {
-        let persist = responder.begin(response, persist)?;
-        responder.data(Data::Slice(body), true).await.map(|()| persist)
+    let sent = match responder.begin(response, persist) {
+        Ok(persist) => responder.data(Data::Slice(body), true, scene.patience()).await.map(|()| persist),
+        Err(error) => Err(error),
     };
-    let sent = scene.timer.within(scene.frontend.http.timeouts.idle, sending).await;
     trail.bytes_out += responder.sent();
     match sent {
-        Ok(Ok(true)) => After::Persist,
-        Ok(Ok(false)) if source.is_done() && response.keep_alive => After::Close,
-        Ok(Ok(false)) => After::Linger,
+        Ok(true) => After::Persist,
+        Ok(false) if source.is_done() && response.keep_alive => After::Close,
+        Ok(false) => After::Linger,
         _ => {
             trail.client_gone();
             After::Abort

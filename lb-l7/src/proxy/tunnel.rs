@@ -1,7 +1,7 @@
 //! Bytes both ways after a switch of protocols (RFC 9110 section 7.8), until both sides are done or silent.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use super::trail::Trail;
@@ -45,10 +45,15 @@ async fn copy(
         if inbox.is_empty() && poll_fn(|cx| inbox.poll_fill(from, cx, false)).await? == 0 {
             return to.shutdown().await;
         }
-        to.write_all(inbox.filled()).await?;
-        let length = inbox.filled().len();
-        inbox.consume(length);
-        *moved += length as u64;
+        let written = poll_fn(|cx| to.poll_write(cx, &[IoSlice::new(inbox.filled())])).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        inbox.consume(written);
+        *moved += written as u64;
         timer.set(idle);
+        if inbox.is_empty() {
+            poll_fn(|cx| to.poll_flush(cx)).await?;
+        }
     }
 }

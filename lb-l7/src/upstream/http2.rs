@@ -1,7 +1,7 @@
 //! HTTP/2 connections to a backend, shared by the requests of one worker.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use lb_core::config::Protocol;
 use lb_core::pool::Backend;
 use tokio::sync::Mutex;
 
-use super::connect::{self, Opened};
+use super::connect::{self, Counted};
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::{Link, Reused};
 use crate::body::{Piece, Source, SourceError};
@@ -22,7 +22,7 @@ use crate::head::{Block, Name, RequestHead, ResponseHead};
 use crate::http2::body::{StreamSink, StreamSource};
 use crate::http2::head;
 use crate::io::deadline::{Deadlines, Timer};
-use crate::io::transport::Stream;
+use crate::io::transport::{Stream, Transport};
 use crate::plan::PoolPlan;
 use crate::proxy::headers::{self, FieldSink, Origin};
 use crate::worker::Worker;
@@ -53,6 +53,7 @@ pub struct H2Links {
 #[derive(Debug)]
 struct Shared {
     sender: SendRequest<Bytes>,
+    transport: Weak<Transport>,
     active: Cell<usize>,
     /// Takes no more streams: it has ended, is about to, or is not trusted any more.
     closed: Rc<Cell<bool>>,
@@ -124,20 +125,21 @@ async fn open(
         return Err(UpstreamError::unsent(UpstreamErrorKind::Alpn));
     }
     let closed = Rc::new(Cell::new(false));
-    let greeted = connect::in_time(backend, plan, timer, greet(opened, closed.clone())).await;
+    let stream = Stream::new(opened.transport, Vec::new());
+    let transport = stream.transport();
+    let greeted = connect::in_time(backend, plan, timer, greet(stream, opened.counted, closed.clone())).await;
     let sender = greeted.and_then(|result| result.map_err(of_handshake)).map_err(|kind| {
         backend.live.counters.shard(worker.index).connect_failures.inc();
         UpstreamError::unsent(kind)
     })?;
     let deadlines = worker.deadlines.clone();
     let idle_since_ms = Cell::new(deadlines.now_ms());
-    Ok(Rc::new(Shared { sender, active: Cell::new(0), closed, idle_since_ms, deadlines }))
+    Ok(Rc::new(Shared { sender, transport, active: Cell::new(0), closed, idle_since_ms, deadlines }))
 }
 
 /// Begins to speak HTTP/2. The answer to a PING comes after the backend's SETTINGS, which say how many
 /// streams it takes; those that come too early would be refused.
-async fn greet(opened: Opened, closed: Rc<Cell<bool>>) -> Result<SendRequest<Bytes>, h2::Error> {
-    let stream = Stream::new(opened.transport, Vec::new());
+async fn greet(stream: Stream, counted: Counted, closed: Rc<Cell<bool>>) -> Result<SendRequest<Bytes>, h2::Error> {
     let handshake = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -149,7 +151,6 @@ async fn greet(opened: Opened, closed: Rc<Cell<bool>>) -> Result<SendRequest<Byt
         .handshake(stream);
     let (sender, mut connection) = handshake.await?;
     let ping_pong = connection.ping_pong();
-    let counted = opened.counted;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a backend");
@@ -186,13 +187,14 @@ pub struct H2Link {
 impl H2Link {
     fn new(shared: Rc<Shared>, plan: &PoolPlan) -> Self {
         shared.active.set(shared.active.get() + 1);
+        let sink = StreamSink::new(shared.transport.clone());
         Self {
             shared,
             scheme: if plan.tls.is_some() { "https" } else { "http" },
             method: crate::head::Method::Get,
             request: None,
             ends_with_head: false,
-            sink: StreamSink { stream: None, sent: 0 },
+            sink,
             response: None,
             source: None,
         }

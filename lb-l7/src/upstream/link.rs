@@ -10,6 +10,7 @@ use crate::h1::Reject;
 use crate::head::{Block, RequestHead, ResponseHead};
 use crate::http2::body::StreamSink;
 use crate::io::message::MessageSink;
+use crate::io::send_limit::SendLimit;
 use crate::proxy::headers::Origin;
 
 #[derive(Debug)]
@@ -76,24 +77,24 @@ impl Requester<'_> {
 }
 
 impl Sink for Requester<'_> {
-    async fn data(&mut self, data: Data<'_>, end: bool) -> Result<(), SinkError> {
+    async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         match self {
-            Requester::H1(sink) => sink.data(data, end).await,
-            Requester::H2(sink) => sink.data(data, end).await,
+            Requester::H1(sink) => sink.data(data, end, limit).await,
+            Requester::H2(sink) => sink.data(data, end, limit).await,
         }
     }
 
-    async fn finish(&mut self, trailers: Option<&Block>) -> Result<(), SinkError> {
+    async fn finish(&mut self, trailers: Option<&Block>, limit: SendLimit<'_>) -> Result<(), SinkError> {
         match self {
-            Requester::H1(sink) => sink.finish(trailers).await,
-            Requester::H2(sink) => sink.finish(trailers).await,
+            Requester::H1(sink) => sink.finish(trailers, limit).await,
+            Requester::H2(sink) => sink.finish(trailers, limit).await,
         }
     }
 
-    async fn flush(&mut self) -> Result<(), SinkError> {
+    async fn flush(&mut self, limit: SendLimit<'_>) -> Result<(), SinkError> {
         match self {
-            Requester::H1(sink) => sink.flush().await,
-            Requester::H2(sink) => sink.flush().await,
+            Requester::H1(sink) => sink.flush(limit).await,
+            Requester::H2(sink) => sink.flush(limit).await,
         }
     }
 }
