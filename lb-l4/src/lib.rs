@@ -3,7 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`abi`] | the structs that the program (bpf/types.h) and we share |
+//! | [`hash`] | the hashes that both compute |
 //! | [`object`] | the two compiled objects |
 
 pub mod abi;
+pub mod hash;
 pub mod object;
