@@ -9,3 +9,4 @@
 pub mod abi;
 pub mod hash;
 pub mod object;
+mod pod;
