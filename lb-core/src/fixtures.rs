@@ -36,6 +36,7 @@ pub fn pool(name: &str, scheduler: Scheduler, backends: Vec<config::Backend>) ->
         retry: Retry { attempts: 1, budget_percent: 20 },
         max_queue: 10,
         max_idle: 10,
+        via: true,
         backends: backends.into_iter().map(Arc::new).collect(),
         backup: vec![],
     }

@@ -291,6 +291,17 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn backends_learn_that_a_request_came_through_lb() {
+    let origin = Origin::named("a");
+    let mut lb = in_front_of(&origin);
+    lb.client("web").ask("GET / HTTP/1.1\r\nHost: t\r\nVia: 1.0 first\r\n\r\n");
+    assert_eq!(origin.last_request().fields.all("via").collect::<Vec<_>>(), ["1.0 first", "1.1 lb"]);
+    lb.reload(&ONE.replace("backends:", "via: false, backends:"));
+    assert_eq!(lb.get("web", "/").status, 200);
+    assert_eq!(origin.last_request().get("via"), None);
+}
+
+#[test]
 fn ipv6_works_on_both_sides() {
     let origin = Origin::on(std::net::TcpListener::bind("[::1]:0").unwrap(), |_| Reply::ok("six"));
     let port = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();

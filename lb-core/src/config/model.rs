@@ -332,6 +332,8 @@ pub struct Pool {
     pub max_queue: usize,
     /// Idle connections kept per backend and worker.
     pub max_idle: usize,
+    /// Requests name lb in a Via field.
+    pub via: bool,
     pub backends: Vec<Arc<Backend>>,
     /// Used when no primary backend is available.
     pub backup: Vec<Arc<Backend>>,

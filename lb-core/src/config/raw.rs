@@ -194,6 +194,8 @@ keys! {
         max_queue: usize = 1024, 0..=1_000_000;
         /// Idle connections kept per backend and worker.
         max_idle: usize = 1024, 0..=100_000;
+        /// Name lb in the Via field of requests. Some backends compress nothing where they see one.
+        via: bool = true;
         /// `address:port`, or a mapping for more.
         backends: List<BackendEntry>;
         /// Used when no backend of `backends` is available.

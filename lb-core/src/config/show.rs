@@ -200,6 +200,7 @@ pub(super) fn pool_settings(pool: &Pool) -> Mapping {
         .set("retry", retry.value())
         .set("max_queue", number(pool.max_queue))
         .set("max_idle", number(pool.max_idle))
+        .set("via", pool.via)
         .0
 }
 

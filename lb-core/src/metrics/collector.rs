@@ -339,6 +339,7 @@ mod tests {
             retry: config::Retry { attempts: 1, budget_percent: 20 },
             max_queue: 1,
             max_idle: 1,
+            via: true,
             backends: backends.iter().map(|id| Arc::new(backend(id))).collect(),
             backup: Vec::new(),
         }

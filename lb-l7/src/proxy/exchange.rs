@@ -112,12 +112,13 @@ impl Stage<'_> {
     }
 
     async fn begin(&self, link: &mut Link, head: &RequestHead) -> Result<(), Ended> {
+        let origin = self.scene.origin(self.pool);
         let staged = if head.authority.is_empty() {
             // Only HTTP/1.0 may name no host.
             let address = self.slot.backend().config.address.to_string();
-            link.begin(head, self.scene.origin(), address.as_bytes())
+            link.begin(head, origin, address.as_bytes())
         } else {
-            link.begin(head, self.scene.origin(), head.authority().as_bytes())
+            link.begin(head, origin, head.authority().as_bytes())
         };
         staged.map_err(|reject| Ended::Client(Answer::rejected(reject)))?;
         let Link::H2(link) = link else { return Ok(()) };

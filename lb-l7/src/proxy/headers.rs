@@ -1,20 +1,31 @@
 //! Which fields of a message go on to the other side, and which lb adds.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use crate::h1::{encode, parse};
-use crate::head::{Method, Name, RequestHead, ResponseHead};
+use crate::head::{Method, Name, RequestHead, ResponseHead, Version};
 use crate::io::date;
 
 /// Where fields are written to: an HTTP/1 head or an HTTP/2 header map.
 pub trait FieldSink {
     fn field(&mut self, name: &[u8], value: &[u8]);
+
+    /// Names us behind those that the message came through before (RFC 9110 section 7.6.3).
+    fn via(&mut self, received: Version);
 }
 
 impl FieldSink for Vec<u8> {
     fn field(&mut self, name: &[u8], value: &[u8]) {
         encode::field(self, name, value);
+    }
+
+    fn via(&mut self, received: Version) {
+        self.extend_from_slice(match received {
+            Version::Http10 => b"Via: 1.0 lb\r\n",
+            Version::Http11 => b"Via: 1.1 lb\r\n",
+            Version::Http2 => b"Via: 2.0 lb\r\n",
+        });
     }
 }
 
@@ -25,9 +36,18 @@ impl FieldSink for HeaderMap {
             self.append(name, value);
         }
     }
+
+    fn via(&mut self, received: Version) {
+        let value = match received {
+            Version::Http10 => "1.0 lb",
+            Version::Http11 => "1.1 lb",
+            Version::Http2 => "2.0 lb",
+        };
+        self.append(header::VIA, HeaderValue::from_static(value));
+    }
 }
 
-/// What a backend is told about the client's side.
+/// What a backend is told about the client's side, and of us.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// The peer's IP address.
@@ -35,6 +55,8 @@ pub struct Origin<'a> {
     pub scheme: &'static str,
     /// The peer is a proxy whose X-Forwarded-* fields are believed.
     pub trusted: bool,
+    /// The backend learns that the request came through us.
+    pub via: bool,
 }
 
 /// Writes the fields that go on to a backend, but neither Host nor what frames the body.
@@ -54,6 +76,9 @@ pub fn request(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink
         }
     }
     forwarded(head, origin, sink);
+    if origin.via {
+        sink.via(head.version);
+    }
 }
 
 /// Would the backend take it for a field that only a trusted proxy may send? Forwarded says the same as ours (RFC 7239),
@@ -128,7 +153,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
         parse::request(text.as_bytes(), &LIMITS, &mut head).expect("valid");
         let mut out = Vec::new();
-        request(&head, Origin { client: "192.0.2.1", scheme: "http", trusted }, &mut out);
+        request(&head, Origin { client: "192.0.2.1", scheme: "http", trusted, via: false }, &mut out);
         String::from_utf8(out).expect("text")
     }
 
@@ -155,6 +180,20 @@ mod tests {
     #[test]
     fn nobody_can_nominate_our_own_fields_away() {
         assert_eq!(forwarded_request("Connection: X-Forwarded-For, Host\r\n", false), OURS);
+    }
+
+    #[test]
+    fn we_name_ourselves_behind_the_others() {
+        for (version, ours) in [(Version::Http10, "1.0 lb"), (Version::Http11, "1.1 lb"), (Version::Http2, "2.0 lb")] {
+            let mut head = RequestHead { version, ..RequestHead::default() };
+            head.block.push_field(b"via", b"1.1 other");
+            let origin = Origin { client: "192.0.2.1", scheme: "http", trusted: false, via: true };
+            let (mut map, mut bytes) = (HeaderMap::new(), Vec::new());
+            request(&head, origin, &mut map);
+            request(&head, origin, &mut bytes);
+            assert_eq!(map.get_all("via").iter().collect::<Vec<_>>(), ["1.1 other", ours]);
+            assert!(bytes.ends_with(format!("Via: {ours}\r\n").as_bytes()));
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::io::send_limit::SendLimit;
 use crate::io::transport::Transport;
 use crate::plan::FrontendPlan;
 use crate::route::RouteAction;
-use crate::worker::{View, Worker};
+use crate::worker::{PoolView, View, Worker};
 
 /// Who is connected, the same for all requests of a connection.
 #[derive(Debug)]
@@ -122,12 +122,13 @@ impl Scene<'_> {
         SendLimit { timer: self.timer, idle: self.frontend.http.timeouts.idle }
     }
 
-    pub fn origin(&self) -> Origin<'_> {
+    pub fn origin(&self, pool: &PoolView) -> Origin<'_> {
         let trusted = &self.frontend.http.trusted_proxies;
         Origin {
             client: &self.peer.name,
             scheme: if self.peer.tls.is_some() { "https" } else { "http" },
             trusted: trusted.iter().any(|net| net.contains(&self.peer.address.ip().to_canonical())),
+            via: pool.plan.pool.config.via,
         }
     }
 }

@@ -202,7 +202,7 @@ impl H2Link {
 
     /// Stages the head of a request. HTTP/1 takes targets that are no URI (RFC 3986), and HTTP/2 does not.
     pub fn begin(&mut self, head: &RequestHead, origin: Origin<'_>, authority: &[u8]) -> Result<(), Reject> {
-        let mut fields = HeaderMap::with_capacity(head.block.len() + 4);
+        let mut fields = HeaderMap::with_capacity(head.block.len() + 6);
         headers::request(head, origin, &mut fields);
         if head.block.has_token(Name::Te, b"trailers") {
             fields.field(b"te", b"trailers");

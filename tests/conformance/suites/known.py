@@ -4,8 +4,6 @@ CODE = "the h2 crate closes with PROTOCOL_ERROR instead of the code that belongs
 CRATE = "the h2 crate does not look"
 
 KNOWN = {
-    "9110 7.6.3 Via: Via is added to requests": "no Via, like HAProxy and nginx: hardly anybody reads it, every request would pay",
-    "9110 7.6.3 Via: Via is appended to": "no Via of its own; what clients send is passed on",
     "9113 8.1 trailers: a pseudo-header field": CRATE,
     "9113 8.1 trailers: a whole request": CRATE,
     "9113 3.4 preface: no SETTINGS behind the preface": CRATE,

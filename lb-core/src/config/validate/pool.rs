@@ -32,6 +32,7 @@ impl Validator<'_, '_> {
             retry: model::Retry { attempts: retry.attempts(), budget_percent: retry.budget().0 },
             max_queue: raw.max_queue(),
             max_idle: raw.max_idle(),
+            via: raw.via(),
             backends: backends?,
             backup: backup?,
         }))
