@@ -69,7 +69,7 @@ struct flow {
 	__u8 state;
 	__u8 flags;
 	__u32 peer;    /* place + 1 of the other direction, bucket * LB_WAYS + way; 0: none (dr, tunnel) */
-	__u32 touched; /* now >> settings.tick_shift, when expires was set last */
+	__u32 renew;   /* the first packet from then on sets `expires` anew: an eighth of the timeout after the last time */
 	__u32 created;
 
 	struct addr new_src;
@@ -77,7 +77,7 @@ struct flow {
 	__be16 new_sport;
 	__be16 new_dport;
 	struct hop hop;    /* of replies; forward packets take the one of their dest */
-	__u32 epoch;       /* settings.epoch when hop was looked up */
+	__u32 epoch;       /* of the look-up of hop, see hop.h */
 	__u16 addr_delta;  /* one's complement sum: what the new addresses add to a checksum */
 	__u16 total_delta; /* the same of addresses and ports */
 };

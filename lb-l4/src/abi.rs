@@ -100,7 +100,7 @@ pub struct Flow {
     pub state: u8,
     pub flags: u8,
     pub peer: u32,
-    pub touched: u32,
+    pub renew: u32,
     pub created: u32,
     pub new_src: Addr,
     pub new_dst: Addr,

@@ -1,0 +1,181 @@
+/* The short way: an established flow of an ordinary packet. Whatever is out of the ordinary, in the
+ * packet or in the flow, takes the long way from the start. */
+#ifndef LB_FAST_H
+#define LB_FAST_H
+
+#include "sample.h"
+
+/* Of an untagged frame whose IP header is the plain one. */
+struct plain {
+	struct flow_key key;
+	__u32 length; /* of layer 3 */
+	__u32 l4;
+	int v6;
+	int udp;
+};
+
+inline_ int is_plain_ipv4(const struct iphdr *ip)
+{
+	/* Version 4, five words; neither a fragment nor its first. */
+	return *(const __u8 *)ip == 0x45 && !(ip->frag_off & (IP_MF | IP_OFFSET)) && ip->ttl > 1;
+}
+
+inline_ int fast_transport(const void *transport, __u32 bytes, struct plain *p)
+{
+	const struct tcphdr *tcp = transport;
+	const struct udphdr *udp = transport;
+
+	if (p->key.proto == IPPROTO_TCP) {
+		p->udp = 0;
+		if (tcp->doff < 5 || tcp->doff * 4u > bytes || ((const __u8 *)tcp)[TCP_FLAGS] & (TCP_FIN | TCP_SYN | TCP_RST))
+			return -1;
+	} else if (p->key.proto == IPPROTO_UDP) {
+		p->udp = 1;
+		if (bpf_ntohs(udp->len) < sizeof(*udp) || bpf_ntohs(udp->len) > bytes)
+			return -1;
+	} else {
+		return -1;
+	}
+	*(__be32 *)&p->key.sport = *(const __be32 *)transport;
+	return 0;
+}
+
+inline_ int fast_ipv4(void *data, void *end, struct plain *p)
+{
+	struct iphdr *ip = data + ETH_HLEN;
+
+	if ((void *)(ip + 1) + sizeof(struct tcphdr) > end || !is_plain_ipv4(ip))
+		return -1;
+	p->v6 = 0;
+	p->l4 = ETH_HLEN + sizeof(*ip);
+	p->length = bpf_ntohs(ip->tot_len);
+	if (p->length < sizeof(*ip) + sizeof(struct udphdr) || data + ETH_HLEN + p->length > end)
+		return -1;
+	p->key.src = mapped(ip->saddr);
+	p->key.dst = mapped(ip->daddr);
+	p->key.proto = ip->protocol;
+	return fast_transport(ip + 1, p->length - sizeof(*ip), p);
+}
+
+inline_ int fast_ipv6(void *data, void *end, struct plain *p)
+{
+	struct ipv6hdr *ip = data + ETH_HLEN;
+
+	if ((void *)(ip + 1) + sizeof(struct tcphdr) > end || ip->version != 6 || ip->hop_limit <= 1)
+		return -1;
+	p->v6 = 1;
+	p->l4 = ETH_HLEN + sizeof(*ip);
+	p->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	if (p->length < sizeof(*ip) + sizeof(struct udphdr) || data + ETH_HLEN + p->length > end)
+		return -1;
+	__builtin_memcpy(&p->key.src, &ip->saddr, 16);
+	__builtin_memcpy(&p->key.dst, &ip->daddr, 16);
+	p->key.proto = ip->nexthdr;
+	return fast_transport(ip + 1, p->length - sizeof(*ip), p);
+}
+
+inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed)
+{
+	__u64 hash = hash_table(key, seed);
+	struct bucket *bucket = bucket_at(first_of(hash));
+	__u32 tag = tag_of(hash), way;
+
+	if (!bucket)
+		return NULL;
+#pragma unroll
+	for (way = 0; way < LB_WAYS; way++)
+		if (bucket->tags[way] == tag)
+			break;
+	if (way == LB_WAYS)
+		return NULL;
+	return same_key(&bucket->ways[way & (LB_WAYS - 1)].key, key) ? &bucket->ways[way & (LB_WAYS - 1)] : NULL;
+}
+
+inline_ int is_settled(const struct flow *flow, __u32 now)
+{
+	return (flow->state == FLOW_ESTABLISHED || flow->state == FLOW_UDP) && !is_past(now, flow->renew);
+}
+
+inline_ const struct hop *fast_hop(const struct flow *flow, const struct settings *settings, __u32 now)
+{
+	__u32 id = flow->dest;
+	struct dest_hop *known;
+
+	if (flow->flags & FLOW_REPLY)
+		return flow->epoch == reply_epoch(settings, now) ? &flow->hop : NULL;
+	known = bpf_map_lookup_elem(&hops, &id);
+	if (!known || known->checked != tick_of(settings, now) || known->epoch != settings->epoch)
+		return NULL;
+	return &known->hops[known->current & 1];
+}
+
+inline_ int fast_send(ctx_t *ctx, const struct plain *p, const struct flow *flow, const struct hop *hop, __u8 mode)
+{
+	if (mode == MODE_NAT) {
+		if (rewrite_nat(ctx, ETH_HLEN, p->l4, p->v6, p->udp, 0, flow, 1))
+			return DROP;
+	} else if (lower_ttl(ctx, ETH_HLEN, p->v6)) {
+		return DROP;
+	}
+	return write_macs(ctx, hop) ? DROP : send(ctx, hop->ifindex);
+}
+
+inline_ int fast_forward(ctx_t *ctx, struct plain *p, const struct settings *settings)
+{
+	struct flow *flow = fast_find(&p->key, settings->flow_seed);
+	__u32 now = bpf_jiffies64(), id;
+	const struct hop *hop;
+	struct stats *counted;
+	struct dest *dest;
+
+	if (!flow || !is_settled(flow, now) || segment(ctx))
+		return SLOW;
+	id = flow->dest;
+	dest = dest_at(id);
+	if (!dest || dest->incarnation != flow->incarnation || dest->mode == MODE_TUNNEL)
+		return SLOW;
+	if (dest->state != DEST_READY && dest->state != DEST_DRAIN)
+		return SLOW;
+	hop = fast_hop(flow, settings, now);
+	if (!hop || !hop->ifindex || hop->vlan || p->length > hop->mtu)
+		return SLOW;
+	counted = bpf_map_lookup_elem(&stats, &id);
+	if (!counted)
+		return SLOW;
+	if (flow->flags & FLOW_REPLY) {
+		counted->packets_out++;
+		counted->bytes_out += p->length;
+	} else {
+		counted->packets_in++;
+		counted->bytes_in += p->length;
+	}
+	return fast_send(ctx, p, flow, hop, dest->mode);
+}
+
+inline_ int fast(ctx_t *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct settings *settings = get_settings();
+	struct ethhdr *eth = data;
+	struct plain p = {};
+
+	if (!settings || settings->sample_mask != ~0u || data + sizeof(*eth) > end)
+		return SLOW;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (fast_ipv4(data, end, &p))
+			return SLOW;
+		p.v6 = 0; /* constants from here on, for the compiler */
+		p.l4 = ETH_HLEN + sizeof(struct iphdr);
+		return fast_forward(ctx, &p, settings);
+	}
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if (fast_ipv6(data, end, &p))
+			return SLOW;
+		p.v6 = 1;
+		p.l4 = ETH_HLEN + sizeof(struct ipv6hdr);
+		return fast_forward(ctx, &p, settings);
+	}
+	return SLOW;
+}
+
+#endif
