@@ -14,6 +14,7 @@ use super::scalar::unexpected;
 /// Where a frontend listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listen {
+    /// Port 0: every port.
     pub address: SocketAddr,
     pub udp: bool,
 }
@@ -22,7 +23,7 @@ pub(super) struct Listen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MetricsListen(pub SocketAddr);
 
-/// Of a server. Layer 4 in dr mode needs no port: it is the frontend's.
+/// Of a server. Where only layer 4 uses it, it needs no port: it is the frontend's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackendAddress {
     pub ip: IpAddr,
@@ -30,6 +31,10 @@ pub(super) struct BackendAddress {
     /// Names the backend where it has no name of its own.
     pub text: String,
 }
+
+/// Without port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address(pub IpAddr);
 
 /// One address, or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +55,21 @@ impl Scalar for Listen {
                 return Err(Complaint::new(format!("unknown protocol {}", quoted(other))).help("tcp or udp"));
             }
         };
-        Ok(Listen { address: listen_address::<Self>(address)?, udp })
+        let address = match address.strip_suffix(":*") {
+            Some(host) => every_port(host, address)?,
+            None => listen_address::<Self>(address)?,
+        };
+        Ok(Listen { address, udp })
     }
 
     fn written(&self) -> String {
-        if self.udp { format!("{}/udp", self.address) } else { self.address.to_string() }
+        let text = self.address.to_string();
+        let text = text.strip_suffix(":0").map_or(text.clone(), |host| format!("{host}:*"));
+        if self.udp { text + "/udp" } else { text }
     }
 
     fn describe() -> Schema {
-        text_schema(None, &["0.0.0.0:80", "[::]:443", "203.0.113.11:53/udp"])
+        text_schema(None, &["0.0.0.0:80", "[::]:443", "203.0.113.11:53/udp", "203.0.113.12:*"])
     }
 }
 
@@ -84,6 +95,12 @@ impl Scalar for MetricsListen {
 fn listen_address<S: Scalar>(text: &str) -> Result<SocketAddr, Complaint> {
     let address = text.parse().map_err(|_| listen_complaint::<S>(text))?;
     nonzero(address)
+}
+
+fn every_port(host: &str, text: &str) -> Result<SocketAddr, Complaint> {
+    let mut address: SocketAddr = format!("{host}:1").parse().map_err(|_| listen_complaint::<Listen>(text))?;
+    address.set_port(0);
+    Ok(address)
 }
 
 fn listen_complaint<S: Scalar>(text: &str) -> Complaint {
@@ -129,14 +146,11 @@ impl Scalar for BackendAddress {
 
     fn parse(text: &str) -> Result<Self, Complaint> {
         if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            return Ok(BackendAddress { ip, port: None, text: text.to_owned() });
+            return of_a_server(ip).map(|ip| BackendAddress { ip, port: None, text: text.to_owned() });
         }
         let address: SocketAddr = text.parse().map_err(|_| address_complaint::<Self>(text))?;
         nonzero(address)?;
-        if address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(Complaint::new(format!("`{}` is not the address of a server", address.ip())));
-        }
-        Ok(BackendAddress { ip: address.ip(), port: Some(address.port()), text: text.to_owned() })
+        of_a_server(address.ip()).map(|ip| BackendAddress { ip, port: Some(address.port()), text: text.to_owned() })
     }
 
     fn written(&self) -> String {
@@ -145,6 +159,29 @@ impl Scalar for BackendAddress {
 
     fn describe() -> Schema {
         text_schema(None, &["10.0.0.11:8080", "[2001:db8::1]:8080"])
+    }
+}
+
+fn of_a_server(ip: IpAddr) -> Result<IpAddr, Complaint> {
+    match ip.is_unspecified() || ip.is_multicast() {
+        true => Err(Complaint::new(format!("`{ip}` is not the address of a server"))),
+        false => Ok(ip),
+    }
+}
+
+impl Scalar for Address {
+    const EXPECTED: &'static str = "an IP address without port such as `192.0.2.1`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        text.parse().map(Address).map_err(|_| unexpected::<Self>(text))
+    }
+
+    fn written(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["192.0.2.1", "2001:db8::1"])
     }
 }
 

@@ -99,6 +99,11 @@ impl<T> Entry<T> {
         self.given().map(|at| &at.value)
     }
 
+    /// Where its key stands, if it was given.
+    pub fn key(&self) -> Option<Span> {
+        self.given().map(|at| at.key)
+    }
+
     pub fn is_absent(&self) -> bool {
         matches!(self, Entry::Absent)
     }

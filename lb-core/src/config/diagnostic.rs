@@ -130,6 +130,11 @@ impl Problems {
         self.errors > 0
     }
 
+    /// How many so far.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
     pub fn into_diagnostics(mut self, origin: &Path, text: &str) -> Diagnostics {
         self.list.sort_by_key(|problem| problem.span.start);
         let lines = Lines::of(text);

@@ -162,7 +162,7 @@ fn pool(name: &Arc<str>, pair: &Pair<'_, Pool>) -> Option<PoolChange> {
         Pair::Removed => Change::Removed,
         Pair::Both(old, new) if old == new => return None,
         Pair::Both(old, new) => {
-            let changes = keys(&show::pool_settings(old), &show::pool_settings(new));
+            let changes = keys(&show::pool_settings(old, false), &show::pool_settings(new, false));
             if changes.is_empty() {
                 return None;
             }

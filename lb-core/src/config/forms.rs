@@ -3,18 +3,20 @@
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::address::BackendAddress;
-use super::decode::{Context, Decode, KnownEntry, Scalar};
+use super::address::{Address, BackendAddress};
+use super::decode::{Context, Decode, KnownEntry, List, Scalar};
 use super::diagnostic::Complaint;
 use super::http_words::{HeaderName, Status};
 use super::keys::{text_schema, words};
 use super::model::{
-    AccessFormat, AdminState, Alpn, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol, Scheduler, TlsVersion,
+    AccessFormat, AdminState, Alpn, Attach, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol, Scheduler,
+    TlsVersion,
 };
-use super::raw::{AccessKeys, Backend, HeaderMatch, MetricsKeys, PathKeys, RedirectKeys, RespondKeys};
+use super::raw::{AccessKeys, Backend, HeaderMatch, MetricsKeys, PathKeys, PersistenceKeys, RedirectKeys, RespondKeys};
 use super::scalar::unexpected;
 use super::tree::{Kind, Node};
 
@@ -35,6 +37,7 @@ pub(super) enum ClientAuthMode {
 }
 
 words! {
+    Attach, "attach" { "auto" => Attach::Auto, "xdp" => Attach::Xdp, "tc" => Attach::Tc }
     Mode, "mode" { "http" => Mode::Http, "tcp" => Mode::Tcp, "nat" => Mode::Nat, "dr" => Mode::Dr, "tunnel" => Mode::Tunnel }
     ClientAuthMode, "mode" { "required" => ClientAuthMode::Required, "optional" => ClientAuthMode::Optional }
     TlsVersion, "TLS version" { "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3 }
@@ -129,6 +132,8 @@ short_or_long! {
     PathMatch: String => PathKeys, prefix;
     /// `x-canary`, or a mapping.
     Header: HeaderName => HeaderMatch, name;
+    /// `5m`, or a mapping.
+    Persistence: Duration => PersistenceKeys, timeout;
     /// `/var/log/lb/access.log`, `stdout`, or a mapping.
     Access: AccessPath => AccessKeys, path;
 }
@@ -144,6 +149,31 @@ impl Decode for TcpProbe {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object", "additionalProperties": false })
+    }
+}
+
+/// `auto`, `off`, or a list of addresses.
+#[derive(Debug, Clone)]
+pub(super) enum Snat {
+    Off,
+    Auto,
+    Addresses(List<Address>),
+}
+
+impl Decode for Snat {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar(text) if text == "off" => Some(Snat::Off),
+            Kind::Scalar(text) if text == "auto" => Some(Snat::Auto),
+            Kind::List(_) => List::decode(node, context).map(Snat::Addresses),
+            _ => context.expected("`auto`, `off` or a list of addresses", node),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let addresses = List::<Address>::schema(generator);
+        // To readers of YAML 1.1, `off` is false.
+        json_schema!({ "anyOf": [{ "enum": ["auto", "off", false] }, addresses] })
     }
 }
 

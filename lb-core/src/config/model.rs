@@ -2,7 +2,8 @@
 //!
 //! Only [`super::load`] makes these values; nothing else in lb reads YAML.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Serialize;
+
+use super::address::Listen;
+use super::decode::Scalar;
+
+mod l4;
+
+pub use l4::*;
 
 /// The whole effective configuration of one node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +34,20 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     pub admin: Admin,
     pub log: Log,
+}
+
+impl Config {
+    /// Pools that frontends of layer 4 use and none of layer 7: HTTP and its settings mean nothing to them.
+    pub fn forwarded_pools(&self) -> HashSet<&str> {
+        let forwards = self.frontends.iter().filter_map(|f| f.forward());
+        let mut pools: HashSet<&str> = forwards.map(|forward| &*forward.pool).collect();
+        for route in self.frontends.iter().filter_map(|f| f.http()).flat_map(|http| &http.routes) {
+            if let Action::Pool(pool) = &route.action {
+                pools.remove(&**pool);
+            }
+        }
+        pools
+    }
 }
 
 /// An address that clients connect to, and how it is served.
@@ -54,11 +76,8 @@ impl Frontend {
 
     /// `listen` as the file has it: `203.0.113.10:443`, `203.0.113.11:53/udp`, `203.0.113.12:*`.
     pub fn listen_text(&self) -> String {
-        let ip = self.listen.ip();
-        let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-        let port = if self.listen.port() == 0 { "*".to_owned() } else { self.listen.port().to_string() };
         let udp = self.forward().is_some_and(|forward| forward.protocol == Transport::Udp);
-        format!("{host}:{port}{}", if udp { "/udp" } else { "" })
+        Listen { address: self.listen, udp }.written()
     }
 }
 
@@ -92,96 +111,6 @@ pub struct Http {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` fields are believed and appended to; everybody else's are replaced.
     pub trusted_proxies: Vec<IpNet>,
-}
-
-/// `mode: nat`, `dr` or `tunnel`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Forward {
-    pub method: Method,
-    pub protocol: Transport,
-    /// It exists in [`Config::pools`].
-    pub pool: Arc<str>,
-    pub timeouts: FlowTimeouts,
-    pub on_backend_down: OnBackendDown,
-    pub persistence: Option<Persistence>,
-}
-
-/// How a packet gets to its backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Addresses and ports are rewritten, there and back.
-    Nat { snat: Snat },
-    /// Only the MAC addresses change; replies go past lb.
-    Dr,
-    /// The packet is sent within another one (IPIP, IP6IP6); replies go past lb.
-    Tunnel,
-}
-
-impl Method {
-    /// The word in the file.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Method::Nat { .. } => "nat",
-            Method::Dr => "dr",
-            Method::Tunnel => "tunnel",
-        }
-    }
-}
-
-/// Whose address the backends see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Snat {
-    /// The client's.
-    Off,
-    /// This node's own, on the interface towards the backend.
-    Auto,
-    /// One of these, all of the frontend's family.
-    Addresses(Vec<IpAddr>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    Tcp,
-    Udp,
-}
-
-/// What becomes of the flows of a backend that is Down or removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnBackendDown {
-    /// The next packet gets another backend.
-    Rebind,
-    /// The client is told: RST, or port unreachable for datagrams.
-    Reset,
-    /// They stay where they are.
-    Keep,
-}
-
-/// New flows of one client, or of one network of clients, go to the backend of the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Persistence {
-    /// Since the last new flow.
-    pub timeout: Duration,
-    /// IPv4 clients that agree in so many bits are one; 1 to 32.
-    pub netmask: u8,
-    /// The same for IPv6; 1 to 128.
-    pub netmask6: u8,
-}
-
-/// A flow without packets is forgotten after these, by its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct FlowTimeouts {
-    pub established: Duration,
-    /// Not established yet.
-    pub syn: Duration,
-    /// One side has closed.
-    pub fin: Duration,
-    /// Both have, or one has reset.
-    pub close: Duration,
-    pub udp: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -478,32 +407,6 @@ pub struct UdpProbe {
 pub struct ScriptProbe {
     /// Program and arguments; no shell. Gets LB_POOL, LB_BACKEND, LB_ADDRESS and LB_PORT.
     pub command: Vec<String>,
-}
-
-/// What all frontends of layer 4 share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct L4 {
-    pub attach: Attach,
-    /// `None`: chosen from the addresses in use.
-    pub interfaces: Option<Vec<String>>,
-    /// Entries of the flow table.
-    pub flows: u32,
-    /// For each core; above it flows are forwarded without an entry where the mode allows.
-    pub new_flows_per_second: u32,
-    /// Local ports for replaced client addresses.
-    pub snat_ports: RangeInclusive<u16>,
-    /// Already part of each [`Forward::timeouts`].
-    pub timeouts: FlowTimeouts,
-}
-
-/// Where in the kernel layer 4 takes its packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Attach {
-    /// XDP where driver and peers allow it, else tc.
-    Auto,
-    Xdp,
-    Tc,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,15 +7,16 @@ use std::time::Duration;
 use super::address::{BackendAddress, Listen, MetricsListen, Network};
 use super::decode::{List, Named, OneOrMore};
 use super::forms::{
-    Access, AccessPath, BackendEntry, ClientAuthMode, Header, Later, Metrics, Mode, PathMatch, Redirect, Respond,
-    TcpProbe,
+    Access, AccessPath, BackendEntry, ClientAuthMode, Header, Later, Metrics, Mode, PathMatch, Persistence, Redirect,
+    Respond, Snat, TcpProbe,
 };
 use super::http_words::{HeaderName, Method, Status, StatusRange};
 use super::keys::keys;
 use super::model::{
-    AccessFormat, AdminState, Alpn, HostPattern, InitialHealth, LogFormat, LogLevel, Protocol, Scheduler, TlsVersion,
+    AccessFormat, AdminState, Alpn, Attach, HostPattern, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol,
+    Scheduler, TlsVersion,
 };
-use super::scalar::{Hex, Percent, Size, hours, kib, mib, ms, secs};
+use super::scalar::{Hex, Percent, PortRange, Size, hours, kib, mib, ms, secs};
 
 keys! {
     /// The configuration of lb.
@@ -28,6 +29,8 @@ keys! {
         frontends: Named<Frontend>;
         /// Sets of backends, by name.
         pools: Named<Pool>;
+        /// What all frontends of layer 4 share.
+        l4: L4;
         /// How a changed file and a stop are carried out.
         reload: Reload;
         /// The Prometheus endpoint, or `off`.
@@ -44,24 +47,40 @@ keys! {
 
     /// An address that clients connect to, and how it is served.
     Frontend "a frontend" {
-        /// `http`: layer 7.
+        /// `http`: layer 7; `nat`, `dr`, `tunnel`: layer 4, in the kernel.
         mode: Mode = Mode::Http;
-        /// Address and port, with `/udp` for datagrams.
+        /// Address and port; in layer 4 with `/udp` for datagrams, and `*` for every port.
         listen: Listen;
-        /// Present: clients speak TLS.
-        tls: FrontendTls;
-        /// The pool that serves every request; instead of `routes`.
+        /// The pool that serves everything; in layer 7 instead of `routes`.
         pool: String;
-        /// Where requests go; the first match wins.
+        /// Layer 7. Present: clients speak TLS.
+        tls: FrontendTls;
+        /// Layer 7. Where requests go; the first match wins.
         routes: List<Route>;
-        /// How long clients may take.
+        /// Layer 7. How long clients may take.
         timeouts: FrontendTimeouts;
-        /// How much clients may send and open.
+        /// Layer 7. How much clients may send and open.
         limits: Limits;
-        /// Addresses or networks whose X-Forwarded-* fields are believed.
+        /// Layer 7. Addresses or networks whose X-Forwarded-* fields are believed.
         trusted_proxies: List<Network>;
-        /// Layer 4: a flow without packets is forgotten after this.
-        idle_timeout: Later<Duration>;
+        /// Mode nat. The address that backends see: the client's (`off`), this node's (`auto`), or one of a list.
+        snat: Snat;
+        /// Layer 4. An established flow without packets is forgotten after this; as `l4.timeouts` says where absent.
+        idle_timeout: Duration, ms(100)..=hours(168);
+        /// Layer 4. What becomes of the flows of a backend that is down or removed.
+        on_backend_down: OnBackendDown = OnBackendDown::Rebind;
+        /// Layer 4. For so long new flows of a client go where its last one went; a mapping for more.
+        persistence: Persistence;
+    }
+
+    /// New flows of a client go where its last one went.
+    PersistenceKeys "persistence" {
+        /// Since the client's last new flow.
+        timeout: Duration, secs(1)..=hours(168);
+        /// IPv4 clients that agree in so many bits are one.
+        netmask: u8 = 32, 1..=32;
+        /// IPv6 clients that agree in so many bits are one.
+        netmask6: u8 = 128, 1..=128;
     }
 
     /// TLS towards clients.
@@ -178,7 +197,7 @@ keys! {
 
     /// A set of backends with a scheduler and a health check.
     Pool "a pool" {
-        /// How a backend is chosen.
+        /// How a backend is chosen; `random` is of layer 7.
         scheduler: Scheduler = Scheduler::RoundRobin;
         /// `h2` is HTTP/2 over TLS, `h2c` is HTTP/2 in clear text.
         protocol: Protocol = Protocol::Http1;
@@ -196,7 +215,7 @@ keys! {
         max_idle: usize = 1024, 0..=100_000;
         /// Name lb in the Via field of requests. Some backends compress nothing where they see one.
         via: bool = true;
-        /// `address:port`, or a mapping for more.
+        /// `address:port`, or a mapping for more; in layer 4 the port may be left to the frontend.
         backends: List<BackendEntry>;
         /// Used when no backend of `backends` is available.
         backup: List<BackendEntry>;
@@ -236,15 +255,15 @@ keys! {
 
     /// One server of a pool.
     Backend "a backend" {
-        /// IP address and port.
+        /// IP address and port; without port, in layer 4, the frontend's.
         address: BackendAddress;
         /// Name in metrics and on the command line; the address where absent.
         name: String;
-        /// Share of new requests; 0 takes none.
+        /// Share of new requests and flows; 0 takes none.
         weight: u16 = 1;
         /// Concurrent requests; any where absent.
         max_connections: u32, 1..;
-        /// `drain`: no new requests; `maint`: not checked either.
+        /// `drain`: no new requests and flows; `maint`: not checked either.
         state: AdminState = AdminState::Ready;
     }
 
@@ -298,6 +317,36 @@ keys! {
         expect: String;
         /// Bytes that the answer must hold.
         expect_hex: Hex;
+    }
+
+    /// What all frontends of layer 4 share.
+    L4 "l4" {
+        /// Where in the kernel packets are taken; `auto`: XDP where driver and peers allow it, else tc.
+        attach: Attach = Attach::Auto;
+        /// Network interfaces that packets arrive on, of clients and of backends; found out where absent.
+        interfaces: List<String>;
+        /// Entries of the flow table, about 150 bytes each and for each direction; allocated at the start.
+        flows: u32 = 1_000_000, 1024..=100_000_000;
+        /// For each core; above it flows are forwarded by hash without an entry, where the mode allows.
+        new_flows_per_second: u32 = 500_000, 1..;
+        /// Local ports of flows whose client address is replaced.
+        snat_ports: PortRange = PortRange(1024..=65535);
+        /// When a flow without packets is forgotten.
+        timeouts: FlowTimeouts;
+    }
+
+    /// A flow without packets is forgotten after these, by its state.
+    FlowTimeouts "timeouts of flows" {
+        /// TCP, established.
+        established: Duration = secs(15 * 60), ms(100)..=hours(168);
+        /// TCP, not established yet.
+        syn: Duration = secs(60), ms(100)..=hours(1);
+        /// TCP, closed by one side.
+        fin: Duration = secs(120), ms(100)..=hours(24);
+        /// TCP, closed by both sides, or reset.
+        close: Duration = secs(10), ms(100)..=hours(1);
+        /// UDP.
+        udp: Duration = secs(300), ms(100)..=hours(168);
     }
 
     /// How a changed file and a stop are carried out.

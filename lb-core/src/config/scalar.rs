@@ -1,5 +1,6 @@
 //! Numbers, durations, sizes and other scalars that mean the same wherever they stand.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub(super) struct Percent(pub u32);
 /// An even number of hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hex(pub Vec<u8>);
+
+/// `1024-65535`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PortRange(pub RangeInclusive<u16>);
 
 pub(super) const fn kib(n: u64) -> Size {
     Size(n << 10)
@@ -245,6 +250,30 @@ impl Scalar for Hex {
 
     fn describe() -> Schema {
         text_schema(Some("^([0-9A-Fa-f]{2})+$"), &["00ff"])
+    }
+}
+
+impl Scalar for PortRange {
+    const EXPECTED: &'static str = "a range of ports such as `1024-65535`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
+        let ends = text.split_once('-').and_then(|(low, high)| Some((port(low)?, port(high)?)));
+        match ends {
+            Some((low, high)) if low <= high => Ok(PortRange(low..=high)),
+            Some((low, high)) => {
+                Err(Complaint::new(format!("{} is empty", quoted(text))).help(format!("did you mean `{high}-{low}`?")))
+            }
+            None => Err(unexpected::<Self>(text)),
+        }
+    }
+
+    fn written(&self) -> String {
+        format!("{}-{}", self.0.start(), self.0.end())
+    }
+
+    fn describe() -> Schema {
+        text_schema(Some("^[0-9]+-[0-9]+$"), &["1024-65535"])
     }
 }
 

@@ -1,6 +1,9 @@
 //! The effective configuration in the language of the file, every default written out. [`super::load`]
 //! reads it back to the same [`Config`].
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use serde_yaml::{Mapping, Value};
 
 use super::decode::Scalar;
@@ -8,10 +11,10 @@ use super::forms::ClientAuthMode;
 use super::http_words::StatusRange;
 use super::model::{
     AccessFormat, AccessLog, Action, Backend, Certificate, Check, Config, Forward, Frontend, FrontendTimeouts,
-    FrontendTls, HeaderMatch, Http, HttpProbe, Limits, Method, Mode, PathPattern, Persistence, Pool, PoolTimeouts,
+    FrontendTls, HeaderMatch, Http, HttpProbe, L4, Limits, Method, Mode, PathPattern, Persistence, Pool, PoolTimeouts,
     PoolTls, Probe, Redirect, Respond, Route, Snat, Transport, UdpProbe,
 };
-use super::scalar::{Hex, Percent, Size};
+use super::scalar::{Hex, Percent, PortRange, Size};
 
 /// The whole configuration as YAML.
 pub fn show(config: &Config) -> String {
@@ -26,7 +29,9 @@ pub fn show(config: &Config) -> String {
 
 fn root(config: &Config) -> Mapping {
     let frontends = config.frontends.iter().map(|f| (text(&f.name), Value::Mapping(frontend(f)))).collect();
-    let pools = config.pools.iter().map(|p| (text(&p.name), Value::Mapping(pool(p)))).collect();
+    let forwarded = config.forwarded_pools();
+    let pool = |p: &Arc<Pool>| (text(&p.name), Value::Mapping(pool(p, forwarded.contains(&*p.name))));
+    let pools = config.pools.iter().map(pool).collect();
     let mut root = Keys::new()
         .some("workers", config.workers.map(number))
         .set("frontends", Value::Mapping(frontends))
@@ -49,11 +54,29 @@ pub(super) fn globals(config: &Config) -> Mapping {
         .set("access", access(config.log.access.as_ref()));
     Keys::new()
         .some("workers", config.workers.map(number))
+        .set("l4", l4(&config.l4))
         .set("reload", reload.value())
         .set("metrics", metrics)
         .set("admin", Keys::new().scalar("socket", &config.admin.socket).value())
         .set("log", log.value())
         .0
+}
+
+fn l4(l4: &L4) -> Value {
+    let timeouts = Keys::new()
+        .scalar("established", &l4.timeouts.established)
+        .scalar("syn", &l4.timeouts.syn)
+        .scalar("fin", &l4.timeouts.fin)
+        .scalar("close", &l4.timeouts.close)
+        .scalar("udp", &l4.timeouts.udp);
+    Keys::new()
+        .scalar("attach", &l4.attach)
+        .some("interfaces", l4.interfaces.as_ref().map(|names| list(names, |name| text(name))))
+        .set("flows", l4.flows)
+        .set("new_flows_per_second", l4.new_flows_per_second)
+        .scalar("snat_ports", &PortRange(l4.snat_ports.clone()))
+        .set("timeouts", timeouts.value())
+        .value()
 }
 
 fn access(log: Option<&AccessLog>) -> Value {
@@ -180,22 +203,27 @@ fn header(header: &HeaderMatch) -> Value {
     Keys::new().set("name", text(&header.name)).some("value", header.value.as_deref().map(text)).value()
 }
 
-pub(super) fn pool(pool: &Pool) -> Mapping {
-    let backends = |backends: &[std::sync::Arc<Backend>]| list(backends, |b| Value::Mapping(backend(b)));
-    let mut mapping = pool_settings(pool);
+/// `forwarded`: only layer 4 uses it; see [`Config::forwarded_pools`].
+fn pool(pool: &Pool, forwarded: bool) -> Mapping {
+    let backends = |backends: &[Arc<Backend>]| list(backends, |b| Value::Mapping(backend(b)));
+    let mut mapping = pool_settings(pool, forwarded);
     mapping.insert(text("backends"), backends(&pool.backends));
     mapping.insert(text("backup"), backends(&pool.backup));
     mapping
 }
 
-/// Everything but the backends.
-pub(super) fn pool_settings(pool: &Pool) -> Mapping {
+/// Everything but the backends, and without what means nothing to layer 4 where nobody else uses the pool.
+pub(super) fn pool_settings(pool: &Pool, forwarded: bool) -> Mapping {
+    let check = pool.check.as_ref().map(check);
+    let tls = pool.tls.as_ref().map(pool_tls);
+    let keys = Keys::new().scalar("scheduler", &pool.scheduler);
+    if forwarded {
+        return keys.some("tls", tls).some("check", check).0;
+    }
     let retry = Keys::new().set("attempts", pool.retry.attempts).scalar("budget", &Percent(pool.retry.budget_percent));
-    Keys::new()
-        .scalar("scheduler", &pool.scheduler)
-        .scalar("protocol", &pool.protocol)
-        .some("tls", pool.tls.as_ref().map(pool_tls))
-        .some("check", pool.check.as_ref().map(check))
+    keys.scalar("protocol", &pool.protocol)
+        .some("tls", tls)
+        .some("check", check)
         .set("timeouts", pool_timeouts(&pool.timeouts))
         .set("retry", retry.value())
         .set("max_queue", number(pool.max_queue))
@@ -206,12 +234,16 @@ pub(super) fn pool_settings(pool: &Pool) -> Mapping {
 
 pub(super) fn backend(backend: &Backend) -> Mapping {
     Keys::new()
-        .set("address", text(&backend.address.to_string()))
+        .set("address", text(&backend_address(backend.address)))
         .set("name", text(&backend.name))
         .set("weight", backend.weight)
         .some("max_connections", backend.max_connections)
         .scalar("state", &backend.state)
         .0
+}
+
+fn backend_address(address: SocketAddr) -> String {
+    if address.port() == 0 { address.ip().to_string() } else { address.to_string() }
 }
 
 fn pool_tls(tls: &PoolTls) -> Value {

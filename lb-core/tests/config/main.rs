@@ -5,6 +5,7 @@
 mod corpus;
 mod diff;
 mod documents;
+mod layer4;
 mod mutate;
 mod schema;
 mod show;

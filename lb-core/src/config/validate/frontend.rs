@@ -1,5 +1,6 @@
 //! Frontends: what they need, and what excludes each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Validator, collect};
@@ -10,12 +11,33 @@ use crate::config::model::{self, Alpn};
 use crate::config::raw;
 use crate::config::scalar::{Size, kib};
 
-impl Validator<'_, '_> {
-    pub(super) fn frontend(&mut self, name: &At<String>, raw: &raw::Frontend) -> Option<Arc<model::Frontend>> {
+impl<'r> Validator<'r, '_> {
+    pub(super) fn frontend(&mut self, name: &'r At<String>, raw: &'r raw::Frontend) -> Option<Arc<model::Frontend>> {
         let good_name = self.name(name, "");
-        if raw.mode() != Mode::Http {
-            return self.layer4(raw);
+        let (listen, mode) = match (&raw.mode, raw.mode()) {
+            (Entry::Bad, _) => self.mode_unknown(raw),
+            (_, Mode::Http) => self.http(name, raw),
+            (_, Mode::Nat | Mode::Dr | Mode::Tunnel) => self.forward(name, raw),
+            (_, Mode::Tcp) => self.tcp(raw),
+        }?;
+        Some(Arc::new(model::Frontend { name: good_name?, listen, mode }))
+    }
+
+    /// What it means by its other keys nobody can tell.
+    fn mode_unknown<T>(&mut self, raw: &raw::Frontend) -> Option<T> {
+        if let Some(pool) = raw.pool.given() {
+            self.pool_name(pool);
         }
+        None
+    }
+
+    fn tcp<T>(&mut self, raw: &raw::Frontend) -> Option<T> {
+        self.mode_unknown::<T>(raw);
+        self.refuse(raw.mode.given()?.span, format!("mode `tcp` is {NOT_YET}"))
+    }
+
+    fn http(&mut self, name: &At<String>, raw: &raw::Frontend) -> Option<(SocketAddr, model::Mode)> {
+        let layer4 = self.refuse_layer4(raw);
         let listen = self.listen(name.span, raw);
         let tls = self.frontend_tls(&raw.tls);
         let routes = self.routes(name.span, raw);
@@ -27,24 +49,36 @@ impl Validator<'_, '_> {
             limits: limits?,
             trusted_proxies: trusted_proxies(&raw.trusted_proxies),
         };
-        Some(Arc::new(model::Frontend { name: good_name?, listen: listen?, mode: model::Mode::Http(Arc::new(http)) }))
+        layer4?;
+        Some((listen?, model::Mode::Http(Arc::new(http))))
     }
 
-    fn layer4<T>(&mut self, raw: &raw::Frontend) -> Option<T> {
-        if let Some(pool) = raw.pool.given()
-            && self.pool_name(pool).is_some()
-            && let Some(pool) = self.pools.get_mut(pool.value.as_str())
-        {
-            pool.used_by_layer4 = true;
+    fn refuse_layer4(&mut self, raw: &raw::Frontend) -> Option<()> {
+        let keys = [
+            ("snat", raw.snat.key()),
+            ("idle_timeout", raw.idle_timeout.key()),
+            ("on_backend_down", raw.on_backend_down.key()),
+            ("persistence", raw.persistence.key()),
+        ];
+        let given: Vec<_> = keys.into_iter().filter_map(|(key, span)| Some((key, span?))).collect();
+        for (key, span) in &given {
+            let help = match *key {
+                "idle_timeout" => "layer 7 has `timeouts: { idle: ... }`",
+                _ => "layer 4 is `mode: nat`, `dr` or `tunnel`",
+            };
+            let message = format!("`{key}` is of layer 4, and mode `http` of layer 7");
+            self.problems.error_with(*span, message, Help::Text(help.to_owned()));
         }
-        let mode = raw.mode.given()?;
-        self.refuse(mode.span, format!("mode `{}` is {NOT_YET}", mode.value.written()))
+        given.is_empty().then_some(())
     }
 
-    fn listen(&mut self, owner: Span, raw: &raw::Frontend) -> Option<std::net::SocketAddr> {
+    fn listen(&mut self, owner: Span, raw: &raw::Frontend) -> Option<SocketAddr> {
         let listen = self.required(&raw.listen, owner, "a frontend", "listen")?;
         if listen.value.udp {
             return self.refuse(listen.span, "mode `http` is not served over udp");
+        }
+        if listen.value.address.port() == 0 {
+            return self.refuse(listen.span, "mode `http` is served on one port; every port is for layer 4");
         }
         Some(listen.value.address)
     }

@@ -3,9 +3,12 @@
 //!
 //! Each function returns `None` after it has noted a problem, and goes on as far as it can before.
 
+mod addresses;
 mod check;
+mod forward;
 mod frontend;
 mod pool;
+mod pool_use;
 mod route;
 
 use std::collections::HashMap;
@@ -16,14 +19,16 @@ use super::diagnostic::{Complaint, Help, Problems, Span, nearest, quoted};
 use super::forms;
 use super::model::{self, Config};
 use super::raw;
-use super::scalar::secs;
+use pool_use::PoolUse;
 
 pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config> {
     let pools_known = !matches!(root.pools, Entry::Bad);
-    let mut validator = Validator { problems, pools: HashMap::new(), pools_known };
+    let flow_timeouts = forward::shared_timeouts(root);
+    let mut validator = Validator { problems, pools: HashMap::new(), pools_known, flow_timeouts };
     validator.learn_pools(root);
     let frontends = validator.frontends(root);
     let pools = validator.pools(root);
+    let l4 = validator.l4(root);
     let metrics = validator.metrics(root);
     let admin = validator.admin(&root.admin);
     validator.unused_pools();
@@ -31,7 +36,7 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
         workers: root.workers.value().copied(),
         frontends: frontends?,
         pools: pools?,
-        l4: l4(),
+        l4: l4?,
         reload: reload(&root.reload),
         metrics: metrics?,
         admin: admin?,
@@ -41,25 +46,18 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
 
 struct Validator<'r, 'p> {
     problems: &'p mut Problems,
-    pools: HashMap<&'r str, PoolUse>,
+    pools: HashMap<&'r str, PoolUse<'r>>,
     /// `false`: `pools` could not be read, so that no name can be called unknown.
     pools_known: bool,
-}
-
-/// Where a pool is defined, and by whom it is used.
-struct PoolUse {
-    defined: Span,
-    used: bool,
-    /// By a frontend of layer 4, whose backends may come without a port.
-    used_by_layer4: bool,
+    /// Of layer 4, where a frontend has none of its own.
+    flow_timeouts: model::FlowTimeouts,
 }
 
 impl<'r> Validator<'r, '_> {
     fn learn_pools(&mut self, root: &'r raw::Root) {
         let Some(pools) = root.pools.value() else { return };
         for (name, _) in &pools.0 {
-            let unused = PoolUse { defined: name.span, used: false, used_by_layer4: false };
-            self.pools.insert(&name.value, unused);
+            self.pools.insert(&name.value, PoolUse::unused(name.span));
         }
     }
 
@@ -86,39 +84,29 @@ impl<'r> Validator<'r, '_> {
         }
     }
 
-    /// Two frontends, or a frontend and the metrics, on one address.
-    fn shared_addresses(&mut self, root: &raw::Root) {
-        let mut first = HashMap::new();
-        for (name, frontend) in root.frontends.value().into_iter().flat_map(|named| &named.0) {
-            let Some(listen) = frontend.as_ref().and_then(|frontend| frontend.listen.given()) else { continue };
-            if let Some((other, span)) =
-                first.insert((listen.value.address, listen.value.udp), (&name.value, listen.span))
-            {
-                let message = format!("frontends `{other}` and `{}` listen on the same address", name.value);
-                self.problems.error_with(listen.span, message, Help::First(span));
-            }
-        }
-        let Some(forms::Metrics::On(metrics)) = root.metrics.value() else { return };
-        if let Some((name, span)) = first.get(&(metrics.listen().0, false)) {
-            let at = metrics.listen.given().map_or(*span, |listen| listen.span);
-            self.problems.error(at, format!("metrics and frontend `{name}` listen on the same address"));
-        }
-    }
-
     fn unused_pools(&mut self) {
         // What could not be read may be what uses them.
         if self.problems.has_errors() {
             return;
         }
-        for (name, pool) in self.pools.iter().filter(|(_, pool)| !pool.used) {
+        for (name, pool) in self.pools.iter().filter(|(_, pool)| !pool.is_used) {
             self.problems.warning(pool.defined, format!("pool `{name}` is not used"), None);
         }
+    }
+
+    /// As [`Self::pool_name`], for requests.
+    fn http_pool(&mut self, name: &At<String>) -> Option<Arc<str>> {
+        let found = self.pool_name(name)?;
+        if let Some(pool) = self.pools.get_mut(name.value.as_str()) {
+            pool.by_http = true;
+        }
+        Some(found)
     }
 
     /// A pool's name, if there is such a pool.
     fn pool_name(&mut self, name: &At<String>) -> Option<Arc<str>> {
         if let Some(pool) = self.pools.get_mut(name.value.as_str()) {
-            pool.used = true;
+            pool.is_used = true;
             return Some(Arc::from(name.value.as_str()));
         }
         if !self.pools_known {
@@ -127,7 +115,7 @@ impl<'r> Validator<'r, '_> {
         let near = nearest(&name.value, self.pools.keys().copied());
         let help = near.and_then(|near| self.pools.get_mut(near).map(|pool| (near, pool))).map(|(near, pool)| {
             // It is meant here, so it does not count as unused.
-            pool.used = true;
+            pool.is_used = true;
             Help::Near { name: near.to_owned(), defined: Some(pool.defined) }
         });
         self.problems.error_with(name.span, format!("unknown pool {}", quoted(&name.value)), help);
@@ -183,23 +171,6 @@ fn bad_name(name: &str, also: &str) -> Complaint {
     let also: String = also.chars().map(|c| format!(" `{c}`")).collect();
     Complaint::new(format!("{} cannot be a name", quoted(name)))
         .help(format!("up to 128 letters, digits, `.` `_` `-`{also}"))
-}
-
-fn l4() -> model::L4 {
-    model::L4 {
-        attach: model::Attach::Auto,
-        interfaces: None,
-        flows: 1_000_000,
-        new_flows_per_second: 500_000,
-        snat_ports: 1024..=65535,
-        timeouts: model::FlowTimeouts {
-            established: secs(15 * 60),
-            syn: secs(60),
-            fin: secs(120),
-            close: secs(10),
-            udp: secs(300),
-        },
-    }
 }
 
 fn reload(entry: &Entry<raw::Reload>) -> model::Reload {

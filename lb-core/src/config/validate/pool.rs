@@ -1,7 +1,6 @@
 //! Pools and their backends.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Validator, collect};
@@ -15,61 +14,65 @@ use crate::config::raw;
 impl Validator<'_, '_> {
     pub(super) fn pool(&mut self, name: &At<String>, raw: &raw::Pool) -> Option<Arc<model::Pool>> {
         let good_name = self.name(name, "");
+        let settings = self.layer7_settings(&name.value, raw);
         let tls = self.pool_tls(raw);
         let check = self.check(&raw.check);
-        let needs_port = !self.pools.get(name.value.as_str()).is_some_and(|pool| pool.used_by_layer4);
         let mut names = HashMap::new();
-        let backends = self.backends(name.span, raw, needs_port, &mut names);
-        let backup = self.backend_list(&raw.backup, needs_port, &mut names);
+        let backends = self.backends(name, raw, &mut names);
+        let backup = self.backend_list(&name.value, &raw.backup, &mut names);
         let retry = raw.retry.value().cloned().unwrap_or_default();
+        let (backends, backup) = (backends?, backup?);
+        let frontend_port = self.frontend_port(&name.value, raw, [&backends, &backup]);
+        let frontend_port = frontend_port?;
+        let check = check?.map(|check| model::Check { frontend_port, ..check });
+        settings?;
         Some(Arc::new(model::Pool {
             name: good_name?,
             scheduler: raw.scheduler(),
             protocol: raw.protocol(),
             tls: tls?,
-            check: check?,
+            check,
             timeouts: timeouts(&raw.timeouts),
             retry: model::Retry { attempts: retry.attempts(), budget_percent: retry.budget().0 },
             max_queue: raw.max_queue(),
             max_idle: raw.max_idle(),
             via: raw.via(),
-            backends: backends?,
-            backup: backup?,
+            backends,
+            backup,
         }))
     }
 
     fn backends(
         &mut self,
-        owner: Span,
+        pool: &At<String>,
         raw: &raw::Pool,
-        needs_port: bool,
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Vec<Arc<model::Backend>>> {
-        let list = self.required(&raw.backends, owner, "a pool", "backends")?;
+        let list = self.required(&raw.backends, pool.span, "a pool", "backends")?;
         if list.value.is_empty {
             return self.refuse(list.key, "a pool needs at least one backend");
         }
-        self.backend_list(&raw.backends, needs_port, names)
+        self.backend_list(&pool.value, &raw.backends, names)
     }
 
     fn backend_list(
         &mut self,
+        pool: &str,
         entry: &Entry<List<forms::BackendEntry>>,
-        needs_port: bool,
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Vec<Arc<model::Backend>>> {
         let items = entry.value().into_iter().flat_map(|list| &list.items);
-        collect(items.map(|item| self.backend(item, needs_port, names)).collect())
+        collect(items.map(|item| self.backend(pool, item, names)).collect())
     }
 
     fn backend(
         &mut self,
+        pool: &str,
         item: &At<forms::BackendEntry>,
-        needs_port: bool,
         names: &mut HashMap<Arc<str>, Span>,
     ) -> Option<Arc<model::Backend>> {
         let raw = &item.value.0;
-        let address = self.backend_address(item, needs_port);
+        let address = self.backend_address(pool, item);
         let name = self.backend_name(raw, names);
         Some(Arc::new(model::Backend {
             name: name?,
@@ -78,19 +81,6 @@ impl Validator<'_, '_> {
             max_connections: raw.max_connections.value().copied(),
             state: raw.state(),
         }))
-    }
-
-    fn backend_address(&mut self, item: &At<forms::BackendEntry>, needs_port: bool) -> Option<SocketAddr> {
-        let written = self.required(&item.value.0.address, item.span, "a backend", "address")?;
-        match written.value.socket() {
-            Ok(address) => Some(address),
-            // Refused with its frontend.
-            Err(_) if !needs_port => None,
-            Err(complaint) => {
-                self.problems.complaint(written.span, complaint);
-                None
-            }
-        }
     }
 
     fn backend_name(&mut self, raw: &raw::Backend, names: &mut HashMap<Arc<str>, Span>) -> Option<Arc<str>> {

@@ -19,7 +19,7 @@ impl Validator<'_, '_> {
                 self.problems.error_with(routes.key, "a frontend has `pool` or `routes`, not both", help);
                 None
             }
-            (Entry::Given(pool), _) => Some(vec![everything_to(self.pool_name(pool)?)]),
+            (Entry::Given(pool), _) => Some(vec![everything_to(self.http_pool(pool)?)]),
             (_, Entry::Given(routes)) if routes.value.is_empty => self.refuse(routes.key, "there are no routes"),
             (_, Entry::Given(routes)) => {
                 self.unreachable_routes(&routes.value.items);
@@ -93,7 +93,7 @@ impl Validator<'_, '_> {
     fn action(&mut self, route: &At<raw::Route>) -> Option<Action> {
         let raw = &route.value;
         match (&raw.pool, &raw.redirect, &raw.respond) {
-            (Entry::Given(pool), Entry::Absent, Entry::Absent) => self.pool_name(pool).map(Action::Pool),
+            (Entry::Given(pool), Entry::Absent, Entry::Absent) => self.http_pool(pool).map(Action::Pool),
             (Entry::Absent, Entry::Given(redirect), Entry::Absent) => self.redirect(redirect).map(Action::Redirect),
             (Entry::Absent, Entry::Absent, Entry::Given(respond)) => self.respond(respond).map(Action::Respond),
             (Entry::Absent, Entry::Absent, Entry::Absent) => {
