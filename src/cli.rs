@@ -42,6 +42,7 @@ pub enum Verb {
     Backend(Backend),
     Explain(Explain),
     Config(Config),
+    Doctor(Doctor),
     Demo(Demo),
     Completions(Completions),
     Man(Man),
@@ -281,6 +282,36 @@ Example:
   lb config schema > lb.schema.json
   sed -i '1i # yaml-language-server: $schema=lb.schema.json' lb.yaml")]
 pub struct ConfigSchema {}
+
+/// Say what on this machine would stop lb from working, and how to fix it
+///
+/// Looks at what the file asks for and at what this machine has: ports, certificates, descriptors;
+/// for layer 4 also the kernel, capabilities, bpffs and routing. On a backend of `mode: dr` or
+/// `tunnel`, --real-server looks at what such a machine needs instead.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb doctor
+  lb doctor ./lb.yaml --format json
+  lb doctor --real-server 203.0.113.10      on a backend
+
+Exit codes:
+  0  nothing stands in the way (there may be warnings)
+  1  something does, or the file is invalid
+  2  the file is unreadable")]
+pub struct Doctor {
+    #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub file: PathBuf,
+    /// This machine is a backend that must own these addresses; the file is not read
+    #[arg(long, value_name = "VIP", num_args = 1.., conflicts_with = "file")]
+    pub real_server: Vec<std::net::IpAddr>,
+    /// With --real-server: the backend is reached by `mode: tunnel`
+    #[arg(long, requires = "real_server")]
+    pub tunnel: bool,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
 
 /// See lb work: three toy backends, two frontends and a table that lives
 ///

@@ -48,6 +48,7 @@ fn run(verb: &Verb) -> Result<()> {
             ConfigVerb::Diff(args) => ask(verbs::config::diff(args)),
             ConfigVerb::Schema(_) => verbs::config::schema(),
         },
+        Verb::Doctor(args) => verbs::doctor::doctor(args),
         Verb::Completions(args) => verbs::shell::completions(args),
         Verb::Man(args) => verbs::shell::man(args),
     }

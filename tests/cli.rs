@@ -205,3 +205,21 @@ fn diff_of_two_files_names_what_differs() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("127.0.0.1:8081") && !ran.stdout.contains("127.0.0.1:8080"), "{}", ran.stdout);
 }
+
+#[test]
+fn doctor_names_what_is_wrong_and_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let text = "frontends: { f: { mode: dr, listen: '203.0.113.10:443', pool: p } }\n\
+                pools: { p: { backends: ['10.0.0.1:443'] } }\nmetrics: off\n";
+    let file = write(&dir, "lb.yaml", text);
+    let ran = ran(lb(&["doctor", file.to_str().unwrap()]));
+    assert!(ran.stdout.contains("frontend f"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("fix: on each backend: lb-real-server start 203.0.113.10"), "{}", ran.stdout);
+}
+
+#[test]
+fn doctor_looks_at_a_backend_too() {
+    let ran = ran(lb(&["doctor", "--real-server", "203.0.113.99", "--format", "json"]));
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("is missing: packets for it are not accepted"), "{}", ran.stdout);
+}

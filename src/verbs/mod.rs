@@ -3,7 +3,10 @@
 pub mod backend;
 pub mod check;
 pub mod config;
+pub mod doctor;
 pub mod explain;
+mod finding;
+mod host;
 pub mod reload;
 pub mod shell;
 pub mod status;

@@ -1,7 +1,5 @@
 //! `lb check`: is this file right, and (`--host`) can this machine serve it?
 
-mod host;
-
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,7 +8,8 @@ use serde::Serialize;
 
 use crate::cli::{self, Format};
 use crate::exit::{Silent, print};
-use host::Finding;
+use crate::verbs::finding::Finding;
+use crate::verbs::host;
 
 /// The whole answer, as `--format json` prints it.
 #[derive(Serialize)]

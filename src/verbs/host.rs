@@ -1,6 +1,5 @@
 //! Can this machine, and this user, serve a configuration?
 
-use std::fmt::{self, Display};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -11,28 +10,11 @@ use lb_core::tls_client;
 use lb_l7::tls::ServerTls;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, access};
-use serde::Serialize;
+
+use super::finding::{Finding, Result, Severity, finding, problem};
 
 /// Two descriptors for each connection in flight, and some for lb itself.
 const FEW_DESCRIPTORS: u64 = 10_000;
-
-#[derive(Debug, Serialize)]
-pub struct Finding {
-    severity: Severity,
-    what: String,
-    message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    Ok,
-    Warning,
-    Problem,
-}
-
-/// What was found out about one thing: fine, or why not.
-type Result = std::result::Result<String, (Severity, String)>;
 
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = vec![finding("file descriptors", descriptors())];
@@ -123,34 +105,5 @@ fn executable(program: &str) -> Result {
     match access(&found.unwrap_or_else(|| program.into()), AccessFlags::X_OK) {
         Ok(()) => Ok(format!("{program} can be run")),
         Err(error) => Err(problem(format!("{program} cannot be run: {}", error.desc()))),
-    }
-}
-
-fn problem(why: impl Display) -> (Severity, String) {
-    (Severity::Problem, why.to_string())
-}
-
-fn finding(what: impl Into<String>, result: Result) -> Finding {
-    let (severity, message) = match result {
-        Ok(message) => (Severity::Ok, message),
-        Err((severity, message)) => (severity, message),
-    };
-    Finding { severity, what: what.into(), message }
-}
-
-impl Finding {
-    pub fn is_problem(&self) -> bool {
-        self.severity == Severity::Problem
-    }
-}
-
-impl Display for Finding {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = match self.severity {
-            Severity::Ok => "ok",
-            Severity::Warning => "warning",
-            Severity::Problem => "PROBLEM",
-        };
-        write!(out, "{mark:<8} {}: {}", self.what, self.message)
     }
 }
