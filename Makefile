@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
-.PHONY: help build demo test lint fuzz bench-l7 install clean
+.PHONY: help build demo test lint fuzz bench-l4 bench-l7 install clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -34,6 +34,10 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 fuzz: ## run each fuzz target for SECONDS (60)
 	@.ci/setup build fuzz
 	@.ci/fuzz $(SECONDS)
+
+bench-l4: ## price of a packet, and packets per second against nftables (root)
+	@.ci/setup build bench-l4
+	benches/l4/run
 
 bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
 	@.ci/setup bench

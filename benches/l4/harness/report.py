@@ -1,0 +1,81 @@
+"""Medians, ratios and tables."""
+
+import json
+import statistics
+
+ESTABLISHED, NEW = "established", "new"
+TARGETS = {ESTABLISHED: 3.5, NEW: 2.2}
+"""How many times nftables' rate lb must reach, with the contender that is judged."""
+JUDGED, REFERENCE = "lb-xdp-nat", "nftables"
+
+
+def net(price):
+    return price["gross"] - price["harness"]
+
+
+def spread(values):
+    """Half the range between the best and the worst round, as a share of the median."""
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else 0.0
+
+
+def verdict(target, met, sign):
+    return ("", "") if target is None else (f"{sign} {target}", "met" if met else "**missed**")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def prices_table(cases, prices):
+    rows = []
+    for case, rounds in zip(cases, prices, strict=True):
+        values = [net(price) for price in rounds]
+        middle = statistics.median(values)
+        harness = statistics.median(price["harness"] for price in rounds)
+        numbers = [f"{middle:.1f}", f"{spread(values):.0%}", f"{harness:.1f}"]
+        rows.append([case.title, *numbers, *verdict(case.target, middle <= case.target if case.target else None, "≤")])
+    return table(["case", "ns / packet", "±", "harness, ns", "target", ""], rows)
+
+
+def rates(rounds):
+    """Packets per second that arrived, round by round."""
+    return [measured["right"] / measured["seconds"] for measured in rounds]
+
+
+def ratio(results, contender, kind):
+    """To the reference, within each round, because what disturbs a round disturbs everybody in it."""
+    own, other = (rates(results[name][kind]) for name in (contender, REFERENCE))
+    return statistics.median(a / b for a, b in zip(own, other, strict=True))
+
+
+def throughput_table(contenders, results):
+    head = ["", "established, packets/s", "±", "new flows/s", "±", "lost", "target", ""]
+    rows = []
+    for contender in contenders:
+        cells, targets, met = [], [], True
+        for kind in (ESTABLISHED, NEW):
+            values = rates(results[contender.name][kind])
+            times = ratio(results, contender.name, kind) if REFERENCE in results else None
+            cells += [f"{statistics.median(values):,.0f}" + (f" ({times:.2f})" if times else ""), f"{spread(values):.0%}"]
+            if contender.name == JUDGED and times:
+                targets.append(str(TARGETS[kind]))
+                met &= times >= TARGETS[kind]
+        target = verdict(" and ".join(targets) or None, met, "≥")
+        rows.append([contender.title, *cells, f"{lost(results[contender.name]):.1%}", *target])
+    return table(head, rows)
+
+
+def lost(kinds):
+    sent = sum(measured["sent"] for rounds in kinds.values() for measured in rounds)
+    return 1 - sum(measured["right"] for rounds in kinds.values() for measured in rounds) / sent
+
+
+def head(environment):
+    settings = ", ".join(f"{key} {value}" for key, value in environment["settings"].items())
+    return f"{environment['date']}, Linux {environment['kernel']}, {environment['cpu']}  \n{settings}"
+
+
+def as_json(environment, parts):
+    return json.dumps({"environment": environment, **parts}, indent=1)
