@@ -24,6 +24,8 @@ struct plan {
 	__u32 transport_sum;
 	__u32 reply;
 	__u32 proto;
+	__u32 length; /* of the frame */
+	__u32 zero;
 	__u64 head[10];
 };
 
@@ -43,7 +45,7 @@ struct {
 
 #ifdef HOOK_XDP
 #define CONTEXT struct xdp_md
-#define HOOK "xdp"
+#define HOOK "xdp.frags" /* as the product: else it could not be called */
 #define SEND XDP_TX
 #else
 #define CONTEXT struct __sk_buff
@@ -92,6 +94,18 @@ static __always_inline void write_head(void *frame, struct plan *plan, int words
 		((__u64 *)frame)[i] = plan->head[i];
 }
 
+/* The product may have put a header before the frame. */
+static __always_inline void shrink(CONTEXT *ctx, struct plan *plan)
+{
+#ifdef HOOK_XDP
+	int more = (long)ctx->data_end - (long)ctx->data - plan->length;
+	if (more)
+		bpf_xdp_adjust_head(ctx, more);
+#else
+	(void)ctx, (void)plan;
+#endif
+}
+
 static __always_inline __u32 next_flow(struct plan *plan)
 {
 	return (plan->turn++ * plan->step) & plan->mask;
@@ -106,9 +120,12 @@ static __always_inline int go_on(CONTEXT *ctx)
 SEC(HOOK)
 int generate4(CONTEXT *ctx)
 {
-	struct frame4 *frame = (void *)(long)ctx->data;
 	struct plan *plan = the_plan();
-	if (!plan || (void *)(frame + 1) > (void *)(long)ctx->data_end)
+	if (!plan)
+		return 0;
+	shrink(ctx, plan);
+	struct frame4 *frame = (void *)(long)ctx->data;
+	if ((void *)(frame + 1) > (void *)(long)ctx->data_end)
 		return 0;
 	__u32 flow = next_flow(plan);
 	__be32 client = bpf_htonl(flow >> CLIENT_PORTS), backend = bpf_htonl(flow & plan->backends);
@@ -137,9 +154,12 @@ int generate4(CONTEXT *ctx)
 SEC(HOOK)
 int generate6(CONTEXT *ctx)
 {
-	struct frame6 *frame = (void *)(long)ctx->data;
 	struct plan *plan = the_plan();
-	if (!plan || (void *)(frame + 1) > (void *)(long)ctx->data_end)
+	if (!plan)
+		return 0;
+	shrink(ctx, plan);
+	struct frame6 *frame = (void *)(long)ctx->data;
+	if ((void *)(frame + 1) > (void *)(long)ctx->data_end)
 		return 0;
 	__u32 flow = next_flow(plan);
 	__be32 client = bpf_htonl(flow >> CLIENT_PORTS), backend = bpf_htonl(flow & plan->backends);
@@ -188,7 +208,7 @@ struct {
 	__type(value, struct seen);
 } arrivals SEC(".maps");
 
-SEC("xdp")
+SEC("xdp.frags")
 int sink(struct xdp_md *ctx)
 {
 	struct frame4 *frame = (void *)(long)ctx->data;
@@ -208,7 +228,7 @@ int sink(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int pass(struct xdp_md *ctx)
 {
 	(void)ctx;

@@ -48,7 +48,9 @@ impl Forwarder {
             Hook::Xdp => object::XDP,
             Hook::Tc => object::TC,
         };
+        let mask = setup.buckets - 1;
         let mut ebpf = EbpfLoader::new()
+            .override_global("bucket_mask", &mask, true)
             .map_max_entries("flows", setup.buckets)
             .load(object)
             .context("the data plane does not load")?;

@@ -60,11 +60,11 @@ pub struct Plan {
 
 impl Plan {
     /// `struct plan` of bpf/packets.c.
-    pub fn encode(&self) -> [u32; 28] {
+    pub fn encode(&self) -> [u32; 30] {
         let frame = self.frame();
         let (ip_sum, transport_sum) = sums(&frame);
-        let mut words = [0; 28];
-        words[..8].copy_from_slice(&[
+        let mut words = [0; 30];
+        words[..9].copy_from_slice(&[
             self.first,
             self.flows.wrapping_sub(1),
             if self.scattered { 0x9E37_79B1 } else { 1 },
@@ -73,8 +73,9 @@ impl Plan {
             transport_sum,
             u32::from(self.reply),
             self.protocol() as u32,
+            frame.len() as u32,
         ]);
-        for (word, bytes) in words[8..].iter_mut().zip(frame.chunks(4)) {
+        for (word, bytes) in words[10..].iter_mut().zip(frame.chunks(4)) {
             let mut whole = [0; 4];
             whole[..bytes.len()].copy_from_slice(bytes);
             *word = u32::from_ne_bytes(whole);
