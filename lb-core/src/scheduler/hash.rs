@@ -1,6 +1,6 @@
 //! Hashes that come out the same in every process and on every node: no seed of the day.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Hash of a client's address, for [`super::Key::client`]. An IPv4 address mapped into IPv6 hashes as IPv4.
 pub fn client_hash(client: IpAddr) -> u64 {
@@ -22,6 +22,11 @@ pub fn name_hash(name: &str, purpose: u64) -> u64 {
         let word = chunk.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
         mix(hash ^ word)
     })
+}
+
+/// Tells one backend from all others, in every process and on every node; for [`super::maglev::ring`].
+pub fn identity(name: &str, address: SocketAddr) -> u64 {
+    mix(mix(name_hash(name, 0) ^ client_hash(address.ip())) ^ u64::from(address.port()))
 }
 
 /// A bijection under which each bit of the input turns each bit of the output about half of the

@@ -6,11 +6,55 @@ use std::sync::Arc;
 
 use super::hash::{mix, name_hash, scale};
 use super::ring::Ring;
+use super::turns::sequence;
 use super::weights;
 use crate::pool::Backend;
 
+/// One that a ring is dealt to: what tells it from others wherever it stands in the list
+/// ([`super::identity`]), and its weight.
+pub type Member = (u64, u16);
+
+/// A table to look clients up in by their hash: positions in `members`, as many as `size`, or as the next
+/// prime above it. Every share is true to the weight by less than one entry and what rounding adds. The
+/// same members make the same ring, in whatever order; one that leaves moves its own entries and few of
+/// the others'. Empty where nobody has a weight.
+pub fn ring(members: &[Member], size: usize) -> Vec<u16> {
+    let size = prime(size);
+    // Turns go by the order of the list, so that it has to be the same everywhere.
+    let mut order: Vec<u16> = (0..=u16::MAX).take(members.len()).collect();
+    order.sort_unstable_by_key(|position| members[usize::from(*position)]);
+    let weights: Vec<u16> = order.iter().map(|position| members[usize::from(*position)].1).collect();
+    let turns = sequence(&weights, size);
+    let walks = order.iter().map(|position| members[usize::from(*position)].0);
+    let mut walks: Vec<Walk> = walks.map(|identity| Walk::new(mix(identity), mix(!identity), size)).collect();
+    let table = deal(turns.iter().cycle().map(|turn| usize::from(*turn)), &mut walks, size);
+    table.into_iter().map(|turn| order[turn as usize]).collect()
+}
+
+/// Everybody in turn takes the next entry of its permutation that is still empty. `turns` have no end,
+/// or there are none.
+fn deal(turns: impl Iterator<Item = usize>, walks: &mut [Walk], size: usize) -> Vec<u32> {
+    let mut turns = turns.take(size).peekable();
+    if turns.peek().is_none() {
+        return Vec::new();
+    }
+    let mut table = vec![EMPTY; size];
+    for index in turns {
+        let entry = walks[index].next_empty(&table);
+        table[entry] = index as u32;
+    }
+    table
+}
+
+/// The least prime that is no less.
+fn prime(size: usize) -> usize {
+    let is_prime =
+        |n: &usize| (2..).take_while(|divisor| divisor * divisor <= *n).all(|divisor| !n.is_multiple_of(divisor));
+    (size.max(2)..).find(is_prime).unwrap_or(2)
+}
+
 #[derive(Debug)]
-pub struct Maglev(Box<[u32]>);
+pub(super) struct Maglev(Box<[u32]>);
 
 /// Lookups before the walk over the pool that always finds a usable backend.
 const LOOKUPS: u64 = 16;
@@ -21,13 +65,10 @@ impl Maglev {
     pub fn new(backends: &[Arc<Backend>]) -> Self {
         let turns = Ring::new(&weights(backends));
         let size = table_size(backends.len());
-        let mut walks: Vec<Walk> = backends.iter().map(|b| Walk::new(&b.config.name, size)).collect();
-        let mut table = vec![EMPTY; size].into_boxed_slice();
-        for turn in 0..size {
-            let Some(index) = turns.at(turn as u64) else { return Self(Box::default()) };
-            table[walks[index].next_empty(&table)] = index as u32;
-        }
-        Self(table)
+        let walk = |name: &str| Walk::new(name_hash(name, 1), name_hash(name, 2), size);
+        let mut walks: Vec<Walk> = backends.iter().map(|b| walk(&b.config.name)).collect();
+        let turns = (0..).map_while(|turn| turns.at(turn));
+        Self(deal(turns, &mut walks, size).into_boxed_slice())
     }
 
     /// An unusable backend's clients look again elsewhere in the table, and so spread over the others.
@@ -63,8 +104,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(name: &str, size: usize) -> Self {
-        Self { next: scale(name_hash(name, 1), size), step: scale(name_hash(name, 2), size - 1) + 1 }
+    fn new(start: u64, step: u64, size: usize) -> Self {
+        Self { next: scale(start, size), step: scale(step, size - 1) + 1 }
     }
 
     /// `table` has an empty entry, and a step that a prime size is no multiple of visits every one.

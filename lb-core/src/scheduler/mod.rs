@@ -3,23 +3,25 @@
 //! [`choose()`] is what a request calls: it knows backups, retries and `max_connections`. Beneath it a
 //! [`Table`] holds what a scheduler can compute ahead, so that one choice costs no allocation and, but
 //! for least-connections and a first ip-hash, no walk over the pool.
+//!
+//! Layer 4 chooses in the kernel, and needs no more than the tables: [`turns::sequence`] and [`maglev::ring`].
 
 mod choose;
 mod hash;
 mod least;
-mod maglev;
+pub mod maglev;
 mod random;
 mod rendezvous;
 mod ring;
 #[cfg(test)]
 mod tests;
-mod turns;
+pub mod turns;
 
 use std::sync::Arc;
 
 pub use choose::{Choice, PoolCursor, choose, preview};
 pub(crate) use hash::name_hash;
-pub use hash::{client_hash, mix};
+pub use hash::{client_hash, identity, mix};
 
 use crate::config::Scheduler;
 use crate::pool::Backend;

@@ -2,7 +2,7 @@
 
 use super::Cursor;
 use super::hash::scale;
-use super::turns::Turns;
+use super::turns::period;
 
 /// Each backend as often as its weight says, as evenly spread as can be.
 #[derive(Debug)]
@@ -13,9 +13,7 @@ const PATIENCE: usize = 16;
 
 impl Ring {
     pub fn new(weights: &[u16]) -> Self {
-        let weights = reduce(weights);
-        let period = weights.iter().sum::<u64>() as usize;
-        Self(Turns::new(&weights).take(period).collect())
+        Self(period(weights, longest_ring(weights.len())).collect())
     }
 
     /// The next usable backend; passing over the others keeps the rest smooth.
@@ -46,25 +44,8 @@ impl Ring {
     }
 }
 
-/// Weights in lowest terms; where their sum would still make a long ring, scaled down to it, each at least 1.
-fn reduce(weights: &[u16]) -> Vec<u64> {
-    let divisor = weights.iter().fold(0, |divisor, weight| gcd(divisor, u64::from(*weight))).max(1);
-    let reduced: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) / divisor).collect();
-    let sum: u64 = reduced.iter().sum();
-    let longest = longest_ring(weights.len());
-    if sum <= longest {
-        return reduced;
-    }
-    let scaled = |weight: u64| if weight == 0 { 0 } else { ((weight * longest + sum / 2) / sum).max(1) };
-    reduced.into_iter().map(scaled).collect()
-}
-
 /// 32 turns for the average backend keep its share true to a few percent; 10,000 backends then cost
 /// about a megabyte and a few milliseconds.
 fn longest_ring(backends: usize) -> u64 {
     (backends as u64 * 32).max(2048)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

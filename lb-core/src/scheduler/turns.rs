@@ -8,13 +8,44 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// One period of turns, to be walked round and round: positions in `weights`, each as often as its
+/// weight in lowest terms says. Where that would be more than `longest` turns, the shares are rounded to
+/// about that many, each at least one turn. Empty where nobody has a weight.
+pub fn sequence(weights: &[u16], longest: usize) -> Vec<u16> {
+    // More positions than a u16 counts are more backends than a pool may have in layer 4.
+    period(weights, longest as u64).filter_map(|position| u16::try_from(position).ok()).collect()
+}
+
+/// As [`sequence`].
+pub(super) fn period(weights: &[u16], longest: u64) -> impl Iterator<Item = u32> {
+    let weights = reduce(weights, longest);
+    let turns = weights.iter().sum::<u64>() as usize;
+    Turns::new(&weights).take(turns)
+}
+
+/// Weights in lowest terms; where their sum would still make a long period, scaled down to it, each at least 1.
+fn reduce(weights: &[u16], longest: u64) -> Vec<u64> {
+    let divisor = weights.iter().fold(0, |divisor, weight| gcd(divisor, u64::from(*weight))).max(1);
+    let reduced: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) / divisor).collect();
+    let sum: u64 = reduced.iter().sum();
+    if sum <= longest {
+        return reduced;
+    }
+    let scaled = |weight: u64| if weight == 0 { 0 } else { ((weight * longest + sum / 2) / sum).max(1) };
+    reduced.into_iter().map(scaled).collect()
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// Endless; yields indexes into the weights that it was made of, never one of weight 0.
-pub enum Turns {
+pub(super) enum Turns {
     Even { members: Vec<u32>, next: usize },
     Weighted(Weighted),
 }
 
-pub struct Weighted {
+pub(super) struct Weighted {
     total: u64,
     slot: u64,
     /// By the slot in which the window of the next turn opens.

@@ -2,6 +2,7 @@ mod choose;
 mod distribution;
 mod hashing;
 mod large;
+mod rings;
 mod turns;
 
 use std::sync::Arc;
