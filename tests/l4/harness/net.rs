@@ -1,0 +1,210 @@
+//! The hosts of a test and the wires between them.
+//!
+//! ```text
+//!                          lan 203.0.113.0/24                back 10.0.0.0/24
+//! client .7 ---- .1 router .1 ------+------ .2 lb .1 (Behind) -----+---- .11 b1, .12 b2
+//!   198.51.100.0/24      .1 (Far) --|-----------------------------+
+//!                                   +------ .11 b1, .12 b2 (Near)
+//! ```
+//! IPv6 beside it: 2001:db8:1::/64, 2001:db8:2::/64, fd00::/64 with the same last numbers. The router sends
+//! what is for the VIPs (.100 of the lan) to whoever answers for them there.
+
+use super::space::Space;
+
+/// The service's addresses.
+pub const VIP: [&str; 2] = ["203.0.113.100", "2001:db8:2::100"];
+pub const CLIENT: [&str; 2] = ["198.51.100.7", "2001:db8:1::7"];
+
+/// Where the backends are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On a network of lb's own; replies come back through lb.
+    Behind,
+    /// On the lan beside lb; replies go to the router, past lb.
+    Near,
+    /// On another network behind the router; replies go past lb.
+    Far,
+}
+
+/// How lb is to take packets; with `Xdp` the other hosts' interfaces are made fit for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    Xdp,
+    Tc,
+}
+
+impl Hook {
+    pub fn word(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::Tc => "tc",
+        }
+    }
+}
+
+pub struct Net {
+    pub client: Space,
+    pub router: Space,
+    /// The thread of the test stands here.
+    pub lb: Space,
+    pub backends: [Space; 2],
+    pub place: Place,
+    pub hook: Hook,
+    switch: Space,
+}
+
+/// Builds the hosts, or ends the test with the reason why it cannot run here.
+#[macro_export]
+macro_rules! net {
+    ($place:ident, $hook:expr) => {{
+        if !$crate::harness::may_run() {
+            return;
+        }
+        $crate::harness::Net::build($crate::harness::Place::$place, $hook)
+    }};
+}
+
+impl Net {
+    pub fn build(place: Place, hook: Hook) -> Net {
+        let net = Net {
+            client: Space::new("client"),
+            router: Space::new("router"),
+            switch: Space::new("switch"),
+            backends: [Space::new("b1"), Space::new("b2")],
+            lb: Space::move_to("lb"),
+            place,
+            hook,
+        };
+        net.wire();
+        net.address();
+        net.forward();
+        if hook == Hook::Xdp {
+            net.fit_for_xdp();
+        }
+        net
+    }
+
+    fn wire(&self) {
+        self.switch.ip("link add lan type bridge mcast_snooping 0\nlink add back type bridge mcast_snooping 0\n\
+             link set lan up\nlink set back up");
+        self.cable(&self.client, "eth0", &self.router, "eth0");
+        self.port(&self.router, "eth1", "lan");
+        self.port(&self.lb, "eth0", "lan");
+        match self.place {
+            Place::Behind => self.port(&self.lb, "eth1", "back"),
+            Place::Far => self.port(&self.router, "eth2", "back"),
+            Place::Near => (),
+        }
+        for backend in &self.backends {
+            self.port(backend, "eth0", if self.place == Place::Near { "lan" } else { "back" });
+        }
+    }
+
+    fn cable(&self, a: &Space, a_end: &str, b: &Space, b_end: &str) {
+        self.switch.ip(&format!(
+            "link add name {a_end} netns {} type veth peer name {b_end} netns {}",
+            a.path(),
+            b.path()
+        ));
+        a.ip(&format!("link set {a_end} up"));
+        b.ip(&format!("link set {b_end} up"));
+    }
+
+    /// Into a socket of the switch that is named after the host.
+    fn port(&self, host: &Space, interface: &str, bridge: &str) {
+        let socket = format!("{}-{interface}", host.name);
+        self.cable(host, interface, &self.switch, &socket);
+        self.switch.ip(&format!("link set {socket} master {bridge}"));
+    }
+
+    fn address(&self) {
+        host(&self.client, "eth0", "198.51.100.7/24", "2001:db8:1::7/64");
+        gateway(&self.client, "198.51.100.1", "2001:db8:1::1");
+        host(&self.router, "eth0", "198.51.100.1/24", "2001:db8:1::1/64");
+        host(&self.router, "eth1", "203.0.113.1/24", "2001:db8:2::1/64");
+        host(&self.lb, "eth0", "203.0.113.2/24", "2001:db8:2::2/64");
+        host(&self.lb, "eth0", &format!("{}/32", VIP[0]), &format!("{}/128", VIP[1]));
+        gateway(&self.lb, "203.0.113.1", "2001:db8:2::1");
+        match self.place {
+            Place::Behind => host(&self.lb, "eth1", "10.0.0.1/24", "fd00::1/64"),
+            Place::Far => host(&self.router, "eth2", "10.0.0.1/24", "fd00::1/64"),
+            Place::Near => (),
+        }
+        for (backend, n) in self.backends.iter().zip(11..) {
+            match self.place {
+                Place::Near => {
+                    host(backend, "eth0", &format!("203.0.113.{n}/24"), &format!("2001:db8:2::{n}/64"));
+                    gateway(backend, "203.0.113.1", "2001:db8:2::1");
+                }
+                Place::Behind | Place::Far => {
+                    host(backend, "eth0", &format!("10.0.0.{n}/24"), &format!("fd00::{n}/64"));
+                    gateway(backend, "10.0.0.1", "fd00::1");
+                }
+            }
+        }
+    }
+
+    fn forward(&self) {
+        for space in [&self.router, &self.lb] {
+            space.sysctl("ipv4/ip_forward", "1");
+            space.sysctl("ipv6/conf/all/forwarding", "1");
+        }
+    }
+
+    /// Senders compute checksums themselves, and the other ends of lb's interfaces take frames from XDP.
+    fn fit_for_xdp(&self) {
+        let senders = [&self.client, &self.router, &self.backends[0], &self.backends[1], &self.lb];
+        for space in senders {
+            for interface in space.interfaces() {
+                space.run(&format!("ethtool -K {interface} tx off"));
+            }
+        }
+        for socket in self.switch.interfaces().iter().filter(|i| i.starts_with("lb-")) {
+            self.switch.run(&format!("ethtool -K {socket} gro on tx off"));
+        }
+    }
+
+    /// The VIPs on the backends' loopback, where they are quiet in ARP (IPv6 is quiet by itself).
+    pub fn vips_on_backends(&self) {
+        for backend in &self.backends {
+            backend.sysctl("ipv4/conf/all/arp_ignore", "1");
+            backend.sysctl("ipv4/conf/all/arp_announce", "2");
+            host(backend, "lo", &format!("{}/32", VIP[0]), &format!("{}/128", VIP[1]));
+        }
+    }
+
+    /// The address of a backend as lb knows it, in the family of `VIP[family]`.
+    pub fn backend(&self, nth: usize, family: usize) -> String {
+        let prefix = match self.place {
+            Place::Near => ["203.0.113.", "2001:db8:2::"],
+            Place::Behind | Place::Far => ["10.0.0.", "fd00::"],
+        };
+        format!("{}{}", prefix[family], 11 + nth)
+    }
+
+    /// What the router may send towards the client in one packet, though both ends believe in 1,500.
+    pub fn narrow_client_link(&self, mtu: u32) {
+        self.router.ip(&format!("link set eth0 mtu {mtu}"));
+    }
+
+    /// The same towards the backends that are `Far`.
+    pub fn narrow_back_link(&self, mtu: u32) {
+        self.router.ip(&format!("link set eth2 mtu {mtu}"));
+    }
+}
+
+impl Space {
+    /// All but the loopback.
+    fn interfaces(&self) -> Vec<String> {
+        let list = self.run("ip -br link show type veth");
+        list.lines().map(|l| l.split(['@', ' ']).next().unwrap().to_owned()).collect()
+    }
+}
+
+fn host(space: &Space, interface: &str, v4: &str, v6: &str) {
+    space.ip(&format!("addr add {v4} dev {interface}\naddr add {v6} dev {interface} nodad"));
+}
+
+fn gateway(space: &Space, v4: &str, v6: &str) {
+    space.ip(&format!("route add default via {v4}\nroute add default via {v6}"));
+}

@@ -1,0 +1,122 @@
+//! lb on its host, in the mode and at the hook of a test.
+
+use std::net::SocketAddr;
+
+use super::{Decap, Echo, Hook, Net, Place, UNTIL_THE_TEST_ENDS, VIP};
+use crate::shared::Lb;
+
+/// A way of forwarding, with the place of the backends that goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Nat,
+    Snat,
+    Dr,
+    Tunnel,
+}
+
+impl Way {
+    pub fn place(self) -> Place {
+        match self {
+            Way::Nat => Place::Behind,
+            Way::Snat | Way::Dr => Place::Near,
+            Way::Tunnel => Place::Far,
+        }
+    }
+
+    /// For a frontend.
+    pub fn keys(self) -> &'static str {
+        match self {
+            Way::Nat => "mode: nat",
+            Way::Snat => "mode: nat, snat: auto",
+            Way::Dr => "mode: dr",
+            Way::Tunnel => "mode: tunnel",
+        }
+    }
+
+    /// Backends own the VIP.
+    fn by_vip(self) -> bool {
+        matches!(self, Way::Dr | Way::Tunnel)
+    }
+}
+
+/// Hosts ready for a way, and what unwraps tunnelled packets.
+pub struct Service {
+    pub net: Net,
+    pub way: Way,
+    _decaps: Vec<Decap>,
+}
+
+impl Service {
+    pub fn new(way: Way, hook: Hook) -> Service {
+        Service::at(way, way.place(), hook)
+    }
+
+    pub fn at(way: Way, place: Place, hook: Hook) -> Service {
+        let net = Net::build(place, hook);
+        if way.by_vip() {
+            net.vips_on_backends();
+        }
+        let decaps = if way == Way::Tunnel { net.backends.iter().map(Decap::on).collect() } else { Vec::new() };
+        Service { net, way, _decaps: decaps }
+    }
+
+    /// Echo servers on both backends.
+    pub fn echoes(&self, port: u16) -> [Echo; 2] {
+        [0, 1].map(|nth| {
+            let own = [0, 1].map(|family| self.net.backend(nth, family));
+            let addresses = if self.way.by_vip() { VIP.map(str::to_owned) } else { own };
+            Echo::start(&self.net.backends[nth], port, &[&addresses[0], &addresses[1]])
+        })
+    }
+
+    /// One frontend for each family and protocol: `tcp4`, `tcp6`, `udp4`, `udp6` at `port` of the VIPs, over the
+    /// pools `v4` and `v6`. `frontend` and `pool` are added to each.
+    pub fn config(&self, port: u16, frontend: &str, pool: &str) -> String {
+        self.config_with(port, frontend, [0, 1].map(|family| format!("{pool}, backends: [{}]", self.list(family))))
+    }
+
+    /// The same with pools of the test's own words.
+    pub fn config_with(&self, port: u16, frontend: &str, pools: [String; 2]) -> String {
+        let [v4, v6] = pools;
+        let mut text = format!("l4: {{ attach: {}, flows: 65536 }}\nfrontends:\n", self.net.hook.word());
+        for (family, vip) in [("4", VIP[0].to_owned()), ("6", format!("[{}]", VIP[1]))] {
+            for (protocol, suffix) in [("tcp", ""), ("udp", "/udp")] {
+                text += &format!(
+                    "  {protocol}{family}: {{ {}, listen: \"{vip}:{port}{suffix}\", pool: v{family}{} }}\n",
+                    self.way.keys(),
+                    more(frontend)
+                );
+            }
+        }
+        text + &format!(
+            "pools:\n  v4: {{ {} }}\n  v6: {{ {} }}\n",
+            v4.trim_start_matches(", "),
+            v6.trim_start_matches(", ")
+        )
+    }
+
+    /// The backends, named like their hosts, without a port.
+    pub fn list(&self, family: usize) -> String {
+        let one = |nth| format!("{{ name: b{}, address: \"{}\" }}", nth + 1, self.net.backend(nth, family));
+        format!("{}, {}", one(0), one(1))
+    }
+
+    /// Starts lb, which must take its packets where the test wants.
+    pub fn start(&self, config: &str) -> Lb {
+        Lb::start_as(tempfile::tempdir().unwrap(), config, &[], &UNTIL_THE_TEST_ENDS)
+    }
+}
+
+fn more(keys: &str) -> String {
+    if keys.is_empty() { String::new() } else { format!(", {keys}") }
+}
+
+/// A port of the VIP of a family.
+pub fn vip(family: usize, port: u16) -> SocketAddr {
+    SocketAddr::new(VIP[family].parse().unwrap(), port)
+}
+
+/// The VIP as a URL has it.
+pub fn url(family: usize, path: &str) -> String {
+    format!("http://{}{path}", vip(family, 80))
+}

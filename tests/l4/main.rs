@@ -1,0 +1,17 @@
+//! End-to-end tests of layer 4: client, router, lb and backends as hosts of their own (network namespaces),
+//! the built program, and real programs that speak through it.
+//!
+//! `harness` builds the hosts; every other module holds the tests of one subject. The thread of a test
+//! stands on lb's host. Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
+
+mod ground;
+#[allow(dead_code, unused_imports, reason = "the tests of lb itself follow")]
+mod harness;
+
+/// What the tests of layer 7 stand on serves here as well.
+#[path = "../e2e/harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
+mod shared;
