@@ -81,6 +81,18 @@ fn h2_clients_get_goaway_and_their_answers() {
 }
 
 #[test]
+fn an_h2_client_that_fell_silent_holds_up_nothing() {
+    let (origin, _) = holding();
+    let mut lb = Lb::start(&config("1h"), &[("a", origin.addr)]);
+    let mut silent = H2::connect(lb.addr("web"));
+    silent.get(1, "/").unwrap();
+    silent.expect(HEADERS);
+    // It answers no PING from here on, and does not close.
+    lb.signal(Signal::SIGTERM);
+    assert_eq!(lb.wait_for_exit().code(), Some(0));
+}
+
+#[test]
 fn the_drain_is_bounded() {
     let (origin, _release) = holding();
     let mut lb = Lb::start(&config("500ms"), &[("a", origin.addr)]);

@@ -38,8 +38,8 @@ const SEND_BUFFER: usize = 32 * 1024;
 /// What the small DATA frames that wait to be read may cost beyond their bytes. Many small messages
 /// are no offence; empty frames have a limit of their own in `h2`.
 const SMALL_FRAMES: usize = 16 * 1024 * 1024;
-/// How long the GOAWAY to a client that overdid it may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client without streams may take to see that we leave, or one that overdid it to take its GOAWAY.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What no request of HTTP/1 begins with (RFC 9113 section 3.4).
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -168,7 +168,7 @@ impl Resets {
 async fn accept(connection: &mut Connection, mut streams: Streams, live: Rc<Live>) {
     let mut leaving = false;
     loop {
-        let idle = connection.frontend.http.timeouts.idle;
+        let idle = if leaving { FAREWELL } else { connection.frontend.http.timeouts.idle };
         connection.timer.set(idle);
         let next = poll_fn(|cx| {
             if let Poll::Ready(next) = streams.poll_accept(cx) {
