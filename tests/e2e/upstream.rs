@@ -136,6 +136,33 @@ fn who_waits_for_a_backend_that_leaves_moves_on() {
 }
 
 #[test]
+fn who_waits_moves_on_to_what_a_reload_brings() {
+    let slow = held("slow");
+    let spare = Origin::named("spare");
+    let pool = |backends: &str| config(&format!("    timeouts: {{ queue: 1h }}\n    backends: [{backends}]"));
+    let slow_for = |slots: u32| format!("{{ address: @slow, max_connections: {slots} }}");
+    let mut lb = Lb::start(&pool(&slow_for(1)), &[("slow", slow.origin.addr), ("spare", spare.addr)]);
+    let mut first = asking(&lb, "/");
+    eventually("the slot is taken", || lb.metric("lb_backend_requests_active", &[]) == 1.0);
+    let mut waiting = [asking(&lb, "/1"), asking(&lb, "/2"), asking(&lb, "/3")];
+    eventually("three wait", || lb.metric("lb_pool_queued", &[]) == 3.0);
+    // Nothing changes for them, and their places stay counted.
+    lb.reload(&pool(&slow_for(1)));
+    assert_eq!(lb.metric("lb_pool_queued", &[]), 3.0);
+    // More slots at the same backend, for the one that waited longest.
+    lb.reload(&pool(&slow_for(2)));
+    eventually("two wait", || lb.metric("lb_pool_queued", &[]) == 2.0);
+    // And a new backend for the others.
+    lb.reload(&pool(&format!("{}, @spare", slow_for(2))));
+    assert_eq!((waiting[1].response().text(), waiting[2].response().text()), ("spare".into(), "spare".into()));
+    assert!(lb.logged("/2")["queue_us"].as_u64().unwrap() > 0);
+    slow.release.send(()).unwrap();
+    slow.release.send(()).unwrap();
+    assert_eq!((first.response().text(), waiting[0].response().text()), ("slow".into(), "slow".into()));
+    assert_eq!(lb.metric("lb_pool_queued", &[]), 0.0);
+}
+
+#[test]
 fn a_dead_backend_costs_nobody_a_request() {
     let (alive, gone) = (Origin::named("alive"), dead());
     let lb = Lb::start(

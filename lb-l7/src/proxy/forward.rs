@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::answer::Answer;
 use super::exchange::{Ended, Stage, client_left};
-use super::slot::{Slot, acquire};
+use super::slot::{NoSlot, Slot, Turn, acquire};
 use super::trail::Trail;
 use super::{After, Client, Scene, respond, tunnel};
 use crate::access_log::{Fault, Side};
@@ -18,7 +19,7 @@ use crate::body::Source;
 use crate::head::ResponseHead;
 use crate::upstream::error::UpstreamErrorKind;
 use crate::upstream::{Link, Processed, Reused, UpstreamError};
-use crate::worker::PoolView;
+use crate::worker::{PoolView, View};
 
 /// Places in the pool that this request has failed at.
 type Tried = SmallVec<[usize; 4]>;
@@ -30,16 +31,19 @@ pub async fn forward<C: Client>(
     response: &mut ResponseHead,
     trail: &mut Trail,
 ) -> After {
-    let pool = scene.view.pool(pool);
-    if trail.logged {
-        trail.pool = Some(pool.plan.pool.config.name.clone());
-    }
-    pool.plan.pool.live.counters.shard(scene.worker.index).requests.inc();
-    pool.earn_retry();
+    begin(scene, scene.view.pool(pool), trail);
     let mut retries = Retries::default();
+    // Where the request is that waited during a reload.
+    let mut newer: Option<(Rc<View>, usize)> = None;
     loop {
-        let failure = match attempt(scene, client, pool, &retries.tried, response, trail).await {
+        let pool = newer.as_ref().map_or_else(|| scene.view.pool(pool), |(view, place)| view.pool(*place));
+        let failure = match attempt(scene, client, pool, &mut retries, response, trail).await {
             Attempt::Over(after) => return after,
+            Attempt::Outdated => {
+                newer = newest(scene, pool).or(newer);
+                retries.tried.clear();
+                continue;
+            }
             Attempt::Answer(answer) => return Box::pin(respond(scene, client, response, trail, answer)).await,
             Attempt::Failed(failure) => failure,
         };
@@ -51,8 +55,25 @@ pub async fn forward<C: Client>(
     }
 }
 
+fn begin(scene: &Scene<'_>, pool: &PoolView, trail: &mut Trail) {
+    if trail.logged {
+        trail.pool = Some(pool.plan.pool.config.name.clone());
+    }
+    pool.plan.pool.live.counters.shard(scene.worker.index).requests.inc();
+    pool.earn_retry();
+}
+
+/// The pool of that name as it is now.
+fn newest(scene: &Scene<'_>, pool: &PoolView) -> Option<(Rc<View>, usize)> {
+    let view = scene.worker.view();
+    let place = view.pool_position(&pool.plan.pool.config.name)?;
+    Some((view, place))
+}
+
 enum Attempt {
     Over(After),
+    /// A reload came while the request waited for a slot.
+    Outdated,
     /// Nothing was sent to the client yet, and no other backend would help.
     Answer(Answer),
     Failed(Failure),
@@ -90,11 +111,13 @@ impl Failure {
     }
 }
 
+/// What came of the attempts so far.
 #[derive(Default)]
 struct Retries {
     tried: Tried,
     made: u32,
     stale: bool,
+    turn: Turn,
 }
 
 impl Retries {
@@ -140,16 +163,18 @@ async fn attempt<C: Client>(
     scene: &Scene<'_>,
     client: &mut C,
     pool: &PoolView,
-    tried: &[usize],
+    retries: &mut Retries,
     response: &mut ResponseHead,
     trail: &mut Trail,
 ) -> Attempt {
     let (_, mut source, _) = client.split();
-    let slot = match while_present(scene, &mut source, acquire(scene, pool, tried, trail)).await {
-        Some(Ok(slot)) => slot,
-        Some(Err(answer)) => return Attempt::Answer(answer),
-        None => return left(trail),
-    };
+    let slot =
+        match while_present(scene, &mut source, acquire(scene, pool, &retries.tried, &mut retries.turn, trail)).await {
+            Some(Ok(slot)) => slot,
+            Some(Err(NoSlot::Answer(answer))) => return Attempt::Answer(answer),
+            Some(Err(NoSlot::Outdated)) => return Attempt::Outdated,
+            None => return left(trail),
+        };
     if trail.logged {
         trail.backend = Some(slot.backend().clone());
     }

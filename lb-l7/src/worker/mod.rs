@@ -58,8 +58,8 @@ pub struct Worker {
     draining: Cell<bool>,
     random: Cell<u64>,
     heartbeat: Arc<AtomicU64>,
-    /// For whoever waits under a limit that a reload may have changed.
-    plan_changed: Notify,
+    /// For whoever waits for what a reload may have changed.
+    pub plan_changed: Notify,
 }
 
 impl Handle {

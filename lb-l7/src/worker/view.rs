@@ -36,6 +36,11 @@ impl View {
         Self { plan, worker, pools }
     }
 
+    /// A place in the plan's list of pools.
+    pub fn pool_position(&self, name: &str) -> Option<usize> {
+        self.plan.snapshot.pool_position(name)
+    }
+
     /// `index` is a place in the plan's list of pools.
     pub fn pool(&self, index: usize) -> &PoolView {
         self.pools[index]
