@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Admin, AdminState, Attach, Check, Config, FlowTimeouts, FrontendTimeouts, Http, InitialHealth, L4, Limits,
-    Log, LogFormat, LogLevel, Mode, PoolTimeouts, Probe, Protocol, Reload, Retry, Scheduler,
+    self, Admin, AdminState, Attach, Check, Config, FlowTimeouts, Forward, FrontendTimeouts, Http, InitialHealth, L4,
+    Limits, Log, LogFormat, LogLevel, Method, Mode, OnBackendDown, PoolTimeouts, Probe, Protocol, Reload, Retry,
+    Scheduler, Transport,
 };
 use crate::pool::Pool;
 use crate::snapshot::Snapshot;
@@ -99,6 +100,19 @@ pub fn frontend(name: &str) -> config::Frontend {
         trusted_proxies: vec![],
     };
     config::Frontend { name: name.into(), listen: ([127, 0, 0, 1], 80).into(), mode: Mode::Http(Arc::new(http)) }
+}
+
+/// Of layer 4: dr, TCP.
+pub fn forward(name: &str, pool: &str) -> config::Frontend {
+    let forward = Forward {
+        method: Method::Dr,
+        protocol: Transport::Tcp,
+        pool: pool.into(),
+        timeouts: l4().timeouts,
+        on_backend_down: OnBackendDown::Rebind,
+        persistence: None,
+    };
+    config::Frontend { name: name.into(), listen: ([192, 0, 2, 1], 80).into(), mode: Mode::Forward(Arc::new(forward)) }
 }
 
 pub fn snapshot(pools: Vec<config::Pool>, previous: Option<&Snapshot>) -> Arc<Snapshot> {

@@ -6,12 +6,14 @@
 //! | [`snapshot`] | one immutable view of everything that serves, made from a [`config::Config`] |
 //! | [`pool`] | pools and backends, with the live state that survives a reload |
 //! | [`scheduler`] | how a backend is chosen |
+//! | [`changes`] | the bell that rings when a backend may have become available or unavailable |
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
 //! | [`tls_client`] | TLS towards backends |
 //! | [`pem`] | certificates and keys in files, for both sides of TLS |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
 //! | [`metrics`] | the table of metric names, and the collector that reads the counters |
 
+pub mod changes;
 pub mod config;
 pub mod counters;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::changes::Changes;
 use crate::config;
 use crate::config::{AdminState, InitialHealth};
 use crate::counters::{Counter, Durations, Gauge, Sharded};
@@ -16,11 +17,13 @@ mod tests;
 #[derive(Debug)]
 pub struct Pool {
     pub config: Arc<config::Pool>,
+    /// Only frontends of layer 4 use it: no request ever comes to it.
+    pub forwarded: bool,
     /// In the order of the file.
     pub backends: Vec<Arc<Backend>>,
     /// Used when no primary backend is available.
     pub backup: Vec<Arc<Backend>>,
-    /// What the scheduler computed of `backends` and their weights.
+    /// What the scheduler computed of `backends` and their weights; of nothing where no request needs it.
     pub table: Table,
     /// The same of `backup`.
     pub backup_table: Table,
@@ -37,6 +40,7 @@ pub struct PoolLive {
     /// Requests that wait for a slot.
     pub queued: AtomicUsize,
     pub counters: Sharded<PoolCounters>,
+    changes: Changes,
 }
 
 #[derive(Debug, Default)]
@@ -232,18 +236,21 @@ impl From<InitialHealth> for Health {
 }
 
 impl PoolLive {
-    /// Makes everybody who waits for a backend of this pool look again.
-    pub fn wake_waiters(&self) {
+    /// Health or an operator has changed something: makes everybody who waits for a backend of this pool
+    /// look again, and rings for those who computed ahead.
+    pub fn availability_changed(&self) {
         self.slot_freed.notify_waiters();
         self.availability.notify_waiters();
+        self.changes.ring();
     }
 
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, changes: Changes) -> Self {
         Self {
             slot_freed: tokio::sync::Notify::new(),
             availability: tokio::sync::Notify::new(),
             queued: AtomicUsize::new(0),
             counters: Sharded::new(workers),
+            changes,
         }
     }
 }

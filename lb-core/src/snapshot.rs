@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::changes::Changes;
 use crate::config::{self, Config};
 use crate::counters::{Counter, Durations, Gauge, Sharded};
 use crate::pool::{Backend, BackendLive, Health, Pool, PoolLive};
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub frontends: Vec<Arc<Frontend>>,
     /// In the order of the file.
     pub pools: Vec<Arc<Pool>>,
+    /// Rings for every snapshot of this process.
+    pub changes: Changes,
     pool_index: HashMap<Arc<str>, usize>,
 }
 
@@ -82,10 +85,16 @@ impl Snapshot {
     /// frontend, pool and backend that is still there is carried over.
     pub fn build(config: Arc<Config>, config_sha256: String, workers: usize, previous: Option<&Snapshot>) -> Self {
         let frontends = config.frontends.iter().map(|f| build_frontend(f, workers, previous)).collect();
-        let pools: Vec<_> = config.pools.iter().map(|p| Arc::new(build_pool(p, workers, previous))).collect();
+        let changes = previous.map(|p| p.changes.clone()).unwrap_or_default();
+        let forwarded = config.forwarded_pools();
+        let pools = config.pools.iter().map(|pool| {
+            let old = previous.and_then(|p| p.pool(&pool.name));
+            Arc::new(build_pool(pool, forwarded.contains(&*pool.name), workers, &changes, old))
+        });
+        let pools: Vec<_> = pools.collect();
         let pool_index = pools.iter().enumerate().map(|(i, p)| (p.config.name.clone(), i)).collect();
         let generation = previous.map_or(1, |p| p.generation + 1);
-        Self { config, config_sha256, generation, workers, frontends, pools, pool_index }
+        Self { config, config_sha256, generation, workers, frontends, pools, changes, pool_index }
     }
 
     pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
@@ -101,9 +110,10 @@ impl Snapshot {
     /// gives that backend another state.
     pub fn settle(&self, previous: &Snapshot) {
         let was: HashMap<_, _> = previous.backends().map(|(_, b)| (Arc::as_ptr(&b.live), b.config.state)).collect();
-        for (_, backend) in self.backends() {
+        for (pool, backend) in self.backends() {
             if was.get(&Arc::as_ptr(&backend.live)).is_some_and(|state| *state != backend.config.state) {
                 backend.live.set_admin_override(None);
+                pool.live.availability_changed();
             }
         }
     }
@@ -135,8 +145,13 @@ fn build_frontend(config: &Arc<config::Frontend>, workers: usize, previous: Opti
     Arc::new(Frontend { config: config.clone(), live })
 }
 
-fn build_pool(config: &Arc<config::Pool>, workers: usize, previous: Option<&Snapshot>) -> Pool {
-    let old = previous.and_then(|p| p.pool(&config.name));
+fn build_pool(
+    config: &Arc<config::Pool>,
+    forwarded: bool,
+    workers: usize,
+    changes: &Changes,
+    old: Option<&Arc<Pool>>,
+) -> Pool {
     let known: HashMap<_, _> = old
         .iter()
         .flat_map(|p| p.backends.iter().chain(&p.backup))
@@ -150,14 +165,25 @@ fn build_pool(config: &Arc<config::Pool>, workers: usize, previous: Option<&Snap
     };
     let backends: Vec<_> = config.backends.iter().map(join).collect();
     let backup: Vec<_> = config.backup.iter().map(join).collect();
+    let table = |backends, old| Table::renew(config.scheduler, chosen_from(backends, forwarded), old);
+    let old_tables = old.map(|p| {
+        let tables = [(&p.table, &p.backends), (&p.backup_table, &p.backup)];
+        tables.map(|(table, backends)| (table, chosen_from(backends, p.forwarded)))
+    });
     Pool {
-        table: Table::renew(config.scheduler, &backends, old.map(|p| (&p.table, &p.backends[..]))),
-        backup_table: Table::renew(config.scheduler, &backup, old.map(|p| (&p.backup_table, &p.backup[..]))),
-        live: old.map_or_else(|| Arc::new(PoolLive::new(workers)), |p| p.live.clone()),
+        table: table(&backends, old_tables.map(|tables| tables[0])),
+        backup_table: table(&backup, old_tables.map(|tables| tables[1])),
+        live: old.map_or_else(|| Arc::new(PoolLive::new(workers, changes.clone())), |p| p.live.clone()),
         config: config.clone(),
+        forwarded,
         backends,
         backup,
     }
+}
+
+/// What a scheduler's table is made of: layer 4 makes tables of its own.
+fn chosen_from(backends: &[Arc<Backend>], forwarded: bool) -> &[Arc<Backend>] {
+    if forwarded { &[] } else { backends }
 }
 
 fn initial_health(pool: &config::Pool) -> Health {

@@ -22,7 +22,7 @@ impl Supervisor {
         let was = backend.admin_state();
         backend.live.set_admin_override((state != backend.config.state).then_some(state));
         // Requests that wait for a slot, or for a connection to this backend, look again.
-        pool.live.wake_waiters();
+        pool.live.availability_changed();
         if let Some(stack) = stack.as_ref() {
             stack.checker.force(backend);
         }

@@ -86,7 +86,7 @@ impl Checked {
         live.checks.transitions.inc();
         self.changed_at = Some(now.wall);
         // Whoever waits for a slot here has to look elsewhere, or finds one here now.
-        self.target.pool.live.wake_waiters();
+        self.target.pool.live.availability_changed();
         self.log(transition, reason);
     }
 

@@ -13,7 +13,7 @@ use super::probe::{Doing, Network, Prober};
 use super::schedule::{Timers, first_wait, next_wait};
 use super::target::{CheckTls, Target};
 use crate::config::AdminState;
-use crate::pool::{Backend, BackendLive, Health};
+use crate::pool::{Backend, BackendLive, Health, Pool};
 use crate::scheduler::{mix, name_hash};
 use crate::snapshot::Snapshot;
 
@@ -118,7 +118,7 @@ impl<P: Prober> Supervisor<P> {
             let tls = Arc::new(CheckTls::default());
             for backend in pool.backends.iter().chain(&pool.backup) {
                 let Some(check) = pool.config.check.clone() else {
-                    unchecked(backend);
+                    unchecked(pool, backend);
                     continue;
                 };
                 let target = Target { pool: pool.clone(), backend: backend.clone(), check, tls: tls.clone() };
@@ -216,9 +216,10 @@ fn broken_probe(error: &JoinError) -> Outcome {
 }
 
 /// A pool that has no check any more takes its backends for usable.
-fn unchecked(backend: &Backend) {
+fn unchecked(pool: &Pool, backend: &Backend) {
     if backend.live.health() != Health::Unknown {
         backend.live.set_health(Health::Unknown);
+        pool.live.availability_changed();
         tracing::info!(pool = &*backend.pool, backend = &*backend.config.name, "no longer checked: health is unknown");
     }
 }

@@ -89,6 +89,7 @@ fn config(snapshot: &Snapshot) -> Vec<MetricFamily> {
     ]
 }
 
+/// Those of layer 7; what layer 4 forwards is counted in the kernel.
 fn frontends(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.http_frontends().map(|(f, _)| &**f);
     let speak_tls = || snapshot.http_frontends().filter(|(_, http)| http.tls.is_some()).map(|(f, _)| &**f);
@@ -145,8 +146,9 @@ fn handshakes(frontend: &Frontend) -> [([String; 2], Sample); 2] {
 
 fn pools(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.pools.iter().map(|p| &**p);
+    let with_requests = || each().filter(|p| !p.forwarded);
     let sum = |metric: &Metric, counter: fn(&PoolCounters) -> &Counter| {
-        family(metric, each().map(|p| ([p.config.name.to_string()], number(p.live.counters.sum(counter)))))
+        family(metric, with_requests().map(|p| ([p.config.name.to_string()], number(p.live.counters.sum(counter)))))
     };
     let queued = |p: &Pool| p.live.queued.load(std::sync::atomic::Ordering::Relaxed) as u64;
     vec![
@@ -155,7 +157,7 @@ fn pools(snapshot: &Snapshot) -> Vec<MetricFamily> {
         sum(&names::POOL_REQUESTS, |c| &c.requests),
         sum(&names::POOL_RETRIES, |c| &c.retries),
         sum(&names::POOL_RETRIES_REFUSED, |c| &c.retries_refused),
-        family(&names::POOL_QUEUED, each().map(|p| ([p.config.name.to_string()], number(queued(p))))),
+        family(&names::POOL_QUEUED, with_requests().map(|p| ([p.config.name.to_string()], number(queued(p))))),
         sum(&names::POOL_QUEUE_TIMEOUTS, |c| &c.queue_timeouts),
         sum(&names::POOL_QUEUE_OVERFLOWS, |c| &c.queue_overflows),
         sum(&names::POOL_NO_BACKEND, |c| &c.no_backend),
@@ -169,25 +171,30 @@ fn by_role(pool: &Pool, counts: fn(&Backend) -> bool) -> [([String; 2], Sample);
     })
 }
 
+/// Requests and connections only of those that get any.
 fn backends(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.backends().map(|(_, b)| &**b);
+    let with_requests = || snapshot.backends().filter(|(p, _)| !p.forwarded).map(|(_, b)| &**b);
     let value =
         |metric: &Metric, value: fn(&Backend) -> u64| family(metric, each().map(|b| (labels(b), number(value(b)))));
+    let level = |metric: &Metric, level: fn(&Backend) -> u64| {
+        family(metric, with_requests().map(|b| (labels(b), number(level(b)))))
+    };
     let sum = |metric: &Metric, counter: fn(&BackendCounters) -> &Counter| {
-        family(metric, each().map(|b| (labels(b), number(b.live.counters.sum(counter)))))
+        family(metric, with_requests().map(|b| (labels(b), number(b.live.counters.sum(counter)))))
     };
     vec![
         value(&names::BACKEND_UP, |b| u64::from(b.live.health() != Health::Down)),
         value(&names::BACKEND_AVAILABLE, |b| u64::from(b.is_available())),
         value(&names::BACKEND_WEIGHT, |b| u64::from(b.config.weight)),
-        value(&names::BACKEND_CONNECTIONS_ACTIVE, |b| b.live.counters.level(|c| &c.connections_active)),
+        level(&names::BACKEND_CONNECTIONS_ACTIVE, |b| b.live.counters.level(|c| &c.connections_active)),
         sum(&names::BACKEND_CONNECTIONS, |c| &c.connections_total),
-        value(&names::BACKEND_REQUESTS_ACTIVE, Backend::load),
+        level(&names::BACKEND_REQUESTS_ACTIVE, Backend::load),
         sum(&names::BACKEND_REQUESTS, |c| &c.requests_total),
-        family(&names::BACKEND_HTTP_RESPONSES, each().flat_map(backend_codes)),
+        family(&names::BACKEND_HTTP_RESPONSES, with_requests().flat_map(backend_codes)),
         sum(&names::BACKEND_CONNECT_FAILURES, |c| &c.connect_failures),
         sum(&names::BACKEND_RESPONSE_FAILURES, |c| &c.response_failures),
-        family(&names::BACKEND_BYTES, each().flat_map(backend_bytes)),
+        family(&names::BACKEND_BYTES, with_requests().flat_map(backend_bytes)),
         checks(snapshot, &names::BACKEND_CHECK_DURATION, check_durations),
         family(&names::BACKEND_CHECK_FAILURES, each().flat_map(check_failures)),
         checks(snapshot, &names::BACKEND_HEALTH_TRANSITIONS, |b| number(b.live.checks.transitions.get())),
@@ -287,6 +294,22 @@ mod tests {
         assert!(!text.contains("backend=\"b\""), "{text}");
     }
 
+    /// Layer 4 has a collector of its own.
+    #[test]
+    fn what_is_only_forwarded_has_no_requests() {
+        let mut frontends = vec![fixtures::frontend("web"), fixtures::forward("tcp", "web")];
+        let text = scrape(&Arc::new(serving(frontends.clone(), &["web/a"], None)));
+        assert!(!text.contains("frontend=\"tcp\""), "{text}");
+        assert!(!text.contains("lb_backend_requests_total"), "no route leads to the pool\n{text}");
+        assert!(!text.contains("lb_pool_requests_total"), "{text}");
+        assert_has(&text, "lb_frontend_connections_total{frontend=\"web\"} 0");
+        assert_has(&text, "lb_backend_up{pool=\"web\",backend=\"a\"} 1");
+        assert_has(&text, "lb_pool_backends_available{pool=\"web\",role=\"primary\"} 1");
+        frontends.remove(1);
+        let text = scrape(&Arc::new(serving(frontends, &["web/a"], None)));
+        assert_has(&text, "lb_backend_requests_total{pool=\"web\",backend=\"a\"} 0");
+    }
+
     #[test]
     fn yields_exactly_what_it_announces() {
         let snapshot = Arc::new(snapshot(&["web"], &["web/a"], None));
@@ -313,9 +336,13 @@ mod tests {
 
     /// Frontends by name; backends as `POOL/BACKEND`, all of one pool.
     fn snapshot(frontends: &[&str], backends: &[&str], previous: Option<&Snapshot>) -> Snapshot {
+        serving(frontends.iter().map(|name| fixtures::frontend(name)).collect(), backends, previous)
+    }
+
+    fn serving(frontends: Vec<config::Frontend>, backends: &[&str], previous: Option<&Snapshot>) -> Snapshot {
         let config = Config {
             workers: Some(2),
-            frontends: frontends.iter().map(|name| Arc::new(fixtures::frontend(name))).collect(),
+            frontends: frontends.into_iter().map(Arc::new).collect(),
             pools: vec![Arc::new(pool(backends))],
             l4: fixtures::l4(),
             reload: config::Reload { drain_timeout: Duration::from_secs(1), watch: false },

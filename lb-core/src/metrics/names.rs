@@ -59,7 +59,7 @@ metrics! {
     FRONTEND_CONNECTIONS_REFUSED = Counter "lb_frontend_connections_refused_total" ["frontend", "reason"]
         "Client connections closed before they were served: client_limit (connections_per_client) or descriptors (none left).";
     FRONTEND_BYTES = Counter "lb_frontend_bytes_total" ["frontend", "direction"]
-        "Bytes received from (in) and sent to (out) clients.";
+        "Bytes received from (in) and sent to (out) clients; in layer 4 with IP headers, and without what backends answer past lb.";
     FRONTEND_HTTP_REQUESTS = Counter "lb_frontend_http_requests_total" ["frontend", "code"]
         "Requests by class of the status code they were answered with.";
     FRONTEND_HTTP_REQUEST_DURATION = Histogram "lb_frontend_http_request_duration_seconds" ["frontend"]
@@ -70,6 +70,12 @@ metrics! {
         "TLS handshakes that succeeded, by whether they resumed an earlier session.";
     FRONTEND_TLS_FAILURES = Counter "lb_frontend_tls_failures_total" ["frontend"]
         "TLS handshakes that failed.";
+    FRONTEND_FLOWS_ACTIVE = Gauge "lb_frontend_flows_active" ["frontend"]
+        "Flows of layer 4 that the table holds.";
+    FRONTEND_FLOWS = Counter "lb_frontend_flows_total" ["frontend"]
+        "New flows of layer 4 that were given a backend.";
+    FRONTEND_PACKETS = Counter "lb_frontend_packets_total" ["frontend", "direction"]
+        "Packets of layer 4 from (in) and to (out) clients; what backends answer past lb is not seen.";
     TLS_CERTIFICATE_NOT_AFTER = Gauge "lb_tls_certificate_not_after_timestamp_seconds" ["frontend", "certificate"]
         "When a certificate that a frontend serves expires, as Unix time.";
 
@@ -114,12 +120,31 @@ metrics! {
         "Requests that the backend failed: connection lost, protocol broken, or too late.";
     BACKEND_BYTES = Counter "lb_backend_bytes_total" ["pool", "backend", "direction"]
         "Bytes received from (in) and sent to (out) the backend.";
+    BACKEND_FLOWS_ACTIVE = Gauge "lb_backend_flows_active" ["pool", "backend"]
+        "Flows of layer 4 that the table holds.";
+    BACKEND_FLOWS = Counter "lb_backend_flows_total" ["pool", "backend"]
+        "New flows of layer 4 that the backend was given.";
+    BACKEND_PACKETS = Counter "lb_backend_packets_total" ["pool", "backend", "direction"]
+        "Packets of layer 4 forwarded from (in) and to (out) the backend; what it answers past lb is not seen.";
+    BACKEND_FORWARDED_BYTES = Counter "lb_backend_forwarded_bytes_total" ["pool", "backend", "direction"]
+        "Bytes of layer 4 forwarded from (in) and to (out) the backend, IP headers included.";
     BACKEND_CHECK_DURATION = Summary "lb_backend_check_duration_seconds" ["pool", "backend"]
         "Health checks made and the time they took.";
     BACKEND_CHECK_FAILURES = Counter "lb_backend_check_failures_total" ["pool", "backend", "reason"]
         "Health checks that failed, by reason; reasons that never occurred are left out.";
     BACKEND_HEALTH_TRANSITIONS = Counter "lb_backend_health_transitions_total" ["pool", "backend"]
         "Changes of the observed health.";
+
+    L4_FLOWS = Gauge "lb_l4_flows" []
+        "Entries of the flow table in use; a flow with replies through lb has two.";
+    L4_FLOWS_CAPACITY = Gauge "lb_l4_flows_capacity" []
+        "Entries that the flow table has.";
+    L4_FLOW_EVICTIONS = Counter "lb_l4_flow_evictions_total" ["reason"]
+        "Flows that gave way to a new one before their time.";
+    L4_DROPS = Counter "lb_l4_drops_total" ["reason"]
+        "Packets of frontends of layer 4 that were dropped.";
+    L4_SNAT_EXHAUSTED = Counter "lb_l4_snat_exhausted_total" ["frontend"]
+        "New flows for which no local port was free.";
 
     PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" []
         "User and system time used.";

@@ -80,12 +80,15 @@ fn places_count_primaries_first() {
 
 #[tokio::test]
 async fn waking_reaches_everybody_who_waits() {
-    let live = PoolLive::new(1);
+    let changes = Changes::default();
+    let mut listener = changes.listen();
+    let live = PoolLive::new(1, changes);
     let (freed, changed) = (live.slot_freed.notified(), live.availability.notified());
     tokio::pin!(freed, changed);
     freed.as_mut().enable();
     changed.as_mut().enable();
-    live.wake_waiters();
+    live.availability_changed();
     freed.await;
     changed.await;
+    listener.heard().await;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::{AdminState, Check, InitialHealth, Probe, Scheduler};
 use crate::fixtures;
+use crate::scheduler::{Cursor, Key};
 
 fn pool(name: &str, backends: &[(&str, u16)]) -> config::Pool {
     let backend = |(name, port): &(&str, u16)| config::Backend {
@@ -79,8 +80,8 @@ fn only_new_backends_begin_with_the_initial_health() {
     assert_eq!(live(&second, "p", "b").health(), Health::Down);
 }
 
-#[test]
-fn an_override_holds_until_the_file_gives_that_backend_another_state() {
+#[tokio::test]
+async fn an_override_holds_until_the_file_gives_that_backend_another_state() {
     let states = |a, b| {
         let mut pool = pool("p", &[("a", 1), ("b", 2)]);
         for (backend, state) in pool.backends.iter_mut().zip([a, b]) {
@@ -94,7 +95,9 @@ fn an_override_holds_until_the_file_gives_that_backend_another_state() {
     }
     let second = fixtures::snapshot(states(AdminState::Ready, AdminState::Maint), Some(&first));
     assert_eq!(live(&second, "p", "b").admin_override(), Some(AdminState::Drain), "not before it serves");
+    let mut changes = first.changes.listen();
     second.settle(&first);
+    changes.heard().await;
     assert_eq!(live(&second, "p", "a").admin_override(), Some(AdminState::Drain));
     assert_eq!(live(&second, "p", "b").admin_override(), None);
 }
@@ -111,6 +114,51 @@ fn a_frontend_keeps_its_live_state_by_name() {
     let live = |snapshot: &Snapshot, name| snapshot.frontend(name).map(|f| f.live.clone());
     assert!(Arc::ptr_eq(&live(&before, "web").unwrap(), &live(&after, "web").unwrap()));
     assert!(live(&after, "old").is_none());
+}
+
+#[test]
+fn layers_are_told_apart() {
+    let with = |frontends: Vec<config::Frontend>| {
+        let mut config = (*fixtures::config(vec![pool("p", &[("a", 1)])])).clone();
+        config.frontends = frontends.into_iter().map(Arc::new).collect();
+        Arc::new(config)
+    };
+    let both = with(vec![fixtures::forward("tcp", "p"), fixtures::frontend("web")]);
+    let snapshot = Snapshot::build(both, "1".into(), 1, None);
+    let names = |frontend: &Frontend| frontend.config.name.to_string();
+    assert_eq!(snapshot.http_frontends().map(|(f, _)| names(f)).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(snapshot.forward_frontends().map(|(f, _)| names(f)).collect::<Vec<_>>(), ["tcp"]);
+    assert!(snapshot.pools[0].forwarded);
+}
+
+/// As requests come to a pool that only layer 4 used, it gets its table.
+#[test]
+fn a_pool_may_change_its_layer() {
+    let with = |frontend: config::Frontend| {
+        let mut config = (*fixtures::config(vec![pool("p", &[("a", 1), ("b", 2)])])).clone();
+        config.frontends = vec![Arc::new(frontend)];
+        Arc::new(config)
+    };
+    let mut served = fixtures::frontend("web");
+    let config::Mode::Http(http) = &mut served.mode else { unreachable!() };
+    let everything = config::Route {
+        host: None,
+        path: None,
+        methods: vec![],
+        headers: vec![],
+        action: config::Action::Pool("p".into()),
+    };
+    Arc::make_mut(http).routes = vec![everything];
+    let chooses = |snapshot: &Snapshot| {
+        let pool = &snapshot.pools[0];
+        let key = Key { client: 0, random: 0 };
+        pool.table.pick(&pool.backends, &mut Cursor::default(), key, |_, _| true).is_some()
+    };
+    let first = Snapshot::build(with(fixtures::forward("tcp", "p")), "1".into(), 1, None);
+    let second = Snapshot::build(with(served), "2".into(), 1, Some(&first));
+    let third = Snapshot::build(with(fixtures::forward("tcp", "p")), "3".into(), 1, Some(&second));
+    assert_eq!([&first, &second, &third].map(chooses), [false, true, false]);
+    assert!(same(&first, &third, "p", "a"));
 }
 
 /// Five hundred pools, half of them new: every counter is where it was.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
+use crate::changes::Listener;
 use crate::config::{self, AdminState, Check, InitialHealth, Probe, Scheduler};
 use crate::fixtures::{self, SECOND};
 use crate::health::checker::Checker;
@@ -176,6 +177,29 @@ async fn checks_follow_each_other_after_an_interval_more_or_less() {
     let (least, most) = (9 * SECOND, 11 * SECOND + Duration::from_millis(100));
     assert!(waits.iter().all(|wait| *wait >= least && *wait <= most), "{waits:?}");
     assert!(waits.iter().any(|wait| *wait != waits[0]), "no jitter");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_health_rings() {
+    let (snapshot, script, checker) = start(checked(1));
+    let mut changes = snapshot.changes.listen();
+    pass(10 * SECOND).await;
+    assert!(rang(&mut changes), "unknown to up");
+    pass(30 * SECOND).await;
+    assert!(!rang(&mut changes), "up it stays");
+    script.set("b0", Answer::Failure);
+    pass(40 * SECOND).await;
+    assert!(rang(&mut changes), "up to down");
+    let unchecked = fixtures::pool("pool", Scheduler::RoundRobin, fixtures::backends(&[1]));
+    let snapshot = reload(&checker, vec![unchecked], &snapshot);
+    settle().await;
+    assert_eq!(health(&snapshot), [Health::Unknown]);
+    assert!(rang(&mut changes), "nobody knows any more; the bell is that of the first snapshot");
+}
+
+fn rang(changes: &mut Listener) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::pin!(changes.heard()).poll(&mut context).is_ready()
 }
 
 #[tokio::test(start_paused = true)]
