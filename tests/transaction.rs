@@ -122,6 +122,25 @@ fn the_admin_socket_and_the_metrics_move() {
     assert!(TcpStream::connect(new).is_err());
 }
 
+/// Our own listener on the same port is in nobody's way.
+#[test]
+fn the_metrics_widen_and_narrow_on_one_port() {
+    let near = free();
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], near.port()));
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], near.port()));
+    let listening = |on| format!("admin: {{ socket: @dir/a.sock }}\nmetrics: {{ listen: {on} }}\n");
+    let lb = Lb::start(&listening(near));
+    let wider = lb.reload(&listening(everywhere), "a.sock");
+    assert!(wider.status.success(), "{}", text(&wider));
+    for address in [near, elsewhere] {
+        assert!(metrics_of(address).contains("lb_config_generation 2\n"));
+    }
+    let narrower = lb.reload(&listening(near), "a.sock");
+    assert!(narrower.status.success(), "{}", text(&narrower));
+    assert!(metrics_of(near).contains("lb_config_generation 3\n"));
+    assert!(TcpStream::connect(elsewhere).is_err());
+}
+
 #[test]
 fn a_place_that_is_taken_refuses_the_whole_reload() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -14,13 +14,14 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 const CONNECTIONS: usize = 32;
+const BACKLOG: u32 = 128;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of one connection from its accept to its end.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -43,18 +44,30 @@ pub struct Bound {
 pub struct Server(JoinHandle<()>);
 
 impl Bound {
-    /// On the control runtime, or on a blocking thread of it.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+    /// On the control runtime, or on a blocking thread of it. `ours` is where this process listens already, which
+    /// may be the same port on more addresses or on fewer.
+    pub fn bind(address: SocketAddr, ours: Option<SocketAddr>) -> io::Result<Self> {
+        if ours.is_none_or(|ours| ours.port() != address.port()) {
+            // Another process that shares its port would get a part of the scrapes.
+            socket(address, false)?;
+        }
+        let listener = socket(address, true)?.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener: TcpListener::from_std(listener)?, address })
+        Ok(Self { listener, address })
     }
 
     pub fn serve(self, source: Arc<dyn Source>) -> Server {
         info!(address = %self.address, "serving metrics");
         Server(tokio::spawn(accept(self.listener, source)))
     }
+}
+
+fn socket(address: SocketAddr, share: bool) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(share)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 impl Drop for Server {

@@ -3,6 +3,7 @@
 //! A reload may move both. New ones are bound while the old ones still serve, so that a place that
 //! cannot be had refuses the reload and costs nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -33,7 +34,7 @@ pub struct PreparedEndpoints {
 impl BoundEndpoints {
     /// On the control runtime, or on a blocking thread of it.
     pub fn bind(config: &Config) -> Result<Self> {
-        Ok(Self { admin: admin::Bound::bind(&config.admin.socket)?, metrics: bind_metrics(config)? })
+        Ok(Self { admin: admin::Bound::bind(&config.admin.socket)?, metrics: bind_metrics(config, None)? })
     }
 
     pub fn serve(self, supervisor: &Arc<Supervisor>) -> Endpoints {
@@ -52,7 +53,7 @@ impl PreparedEndpoints {
             prepared.admin = Some(admin::Bound::bind(&new.admin.socket)?);
         }
         if old.metrics != new.metrics {
-            prepared.metrics = Some(bind_metrics(new)?);
+            prepared.metrics = Some(bind_metrics(new, old.metrics.as_ref().map(|m| m.listen))?);
         }
         Ok(prepared)
     }
@@ -67,8 +68,9 @@ impl PreparedEndpoints {
     }
 }
 
-fn bind_metrics(config: &Config) -> Result<Option<metrics::Bound>> {
+/// `ours` is where we serve them now.
+fn bind_metrics(config: &Config, ours: Option<SocketAddr>) -> Result<Option<metrics::Bound>> {
     let Some(metrics) = &config.metrics else { return Ok(None) };
-    let bound = metrics::Bound::bind(metrics.listen);
+    let bound = metrics::Bound::bind(metrics.listen, ours);
     bound.map(Some).with_context(|| format!("cannot serve metrics on {}", metrics.listen))
 }
