@@ -168,6 +168,29 @@ fn the_number_of_workers_takes_a_restart() {
     let refused = lb.reload(&settings.replace("workers: 1", "workers: 2"), "a.sock");
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("takes a restart"), "{}", text(&refused));
+    let file = lb.path("lb.yaml");
+    let diff = || {
+        Command::new(env!("CARGO_BIN_EXE_lb"))
+            .args(["config", "diff", "--socket"])
+            .arg(lb.path("a.sock"))
+            .arg(&file)
+            .output()
+            .unwrap()
+    };
+    let said = diff();
+    assert_eq!(said.status.code(), Some(1), "a diff says the same");
+    assert!(text(&said).starts_with("~ workers 1 -> 2 ("), "{}", text(&said));
+    assert!(text(&said).contains("lb runs 1 workers and the file now wants 2"), "{}", text(&said));
+}
+
+#[test]
+fn as_many_workers_as_there_are_cores_are_no_change() {
+    let settings = "admin: { socket: @dir/a.sock }\nmetrics: off\n";
+    let mut lb = Lb::start(settings);
+    let cores = std::thread::available_parallelism().unwrap();
+    assert!(lb.reload(&format!("workers: {cores}\n{settings}"), "a.sock").status.success());
+    let line = lb.log_line("configuration applied");
+    assert!(line.contains("changes=\"none\""), "{line}");
 }
 
 #[test]

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use lb_core::config;
+use lb_core::snapshot::Snapshot;
 use lb_l7::{ExplainRequest, Explanation};
 
 use super::messages::{BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, Status};
-use crate::supervisor::{Supervisor, Trigger};
+use crate::supervisor::{self, Supervisor, Trigger, refuse_what_needs_a_restart};
 
 /// A whole configuration file must fit.
 const BODY_LIMIT: usize = 32 << 20;
@@ -54,18 +55,18 @@ async fn explain(State(lb): Lb, Json(request): Json<ExplainRequest>) -> Answer<E
 
 /// Parsing thousands of backends takes a while, which the control side must not feel.
 async fn diff(State(lb): Lb, Json(request): Json<DiffRequest>) -> Answer<DiffReport> {
-    let serving = lb.snapshot().config.clone();
+    let serving = lb.snapshot();
     let report = tokio::task::spawn_blocking(move || compare(&serving, &request)).await;
     report.map(Json).map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))
 }
 
-fn compare(serving: &config::Config, request: &DiffRequest) -> DiffReport {
+fn compare(serving: &Snapshot, request: &DiffRequest) -> DiffReport {
     let env = |name: &str| std::env::var(name).ok();
     match config::load(&request.text, Path::new(&request.origin), &env) {
         Ok(new) => DiffReport {
-            changes: config::diff(serving, &new.config).to_string(),
+            changes: supervisor::changes(serving, &new.config).to_string(),
             warnings: new.warnings.to_string(),
-            errors: String::new(),
+            errors: refuse_what_needs_a_restart(serving, &new.config).err().map_or_else(String::new, |e| e.to_string()),
         },
         Err(errors) => DiffReport { changes: String::new(), warnings: String::new(), errors: errors.to_string() },
     }

@@ -140,7 +140,7 @@ pub struct DiffReport {
     /// One line for each; empty: nothing would change.
     pub changes: String,
     pub warnings: String,
-    /// Not empty: the file is invalid, and a reload would refuse it.
+    /// Not empty: a reload would refuse the file, for this.
     pub errors: String,
 }
 

@@ -29,9 +29,9 @@ use tokio::time::sleep;
 use crate::cli;
 use crate::exit::{Failed, Silent};
 use crate::logging::Logging;
-pub use reload::Trigger;
+pub use reload::{Trigger, changes, refuse_what_needs_a_restart};
 use signals::{Event, Signals};
-pub use start::Supervisor;
+pub use start::{Supervisor, workers};
 use watchdog::Watchdog;
 
 /// Threads of the control side; the workers have their own.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, ensure};
-use lb_core::config::{self, Config, LoadError, Loaded};
+use lb_core::config::{self, Config, ConfigDiff, LoadError, Loaded};
 use lb_core::snapshot::Snapshot;
 use lb_l7::Prepared;
 use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard};
@@ -111,7 +111,7 @@ impl Supervisor {
         let config = Arc::new(config);
         let old = self.snapshot();
         refuse_what_needs_a_restart(&old, &config)?;
-        let changes = config::diff(&old.config, &config).to_string().lines().map(str::to_owned).collect();
+        let changes = changes(&old, &config).to_string().lines().map(str::to_owned).collect();
         let snapshot = Arc::new(Snapshot::build(config.clone(), sha256, old.workers, Some(&old)));
         let watch = (old.config.reload.watch != config.reload.watch)
             .then(|| FileWatch::wanted(&config.reload, &self.path, &self.changed))
@@ -193,8 +193,13 @@ fn millis(took: Duration) -> f64 {
     took.as_micros() as f64 / 1e3
 }
 
+/// What a reload would bring. Where a file does not say how many workers it wants, it still comes to a number.
+pub fn changes(serving: &Snapshot, new: &Config) -> ConfigDiff {
+    config::diff(&serving.config.with_workers(serving.workers), &new.with_workers(workers(new)))
+}
+
 /// Every counter has one shard per worker, so their number is fixed for the life of the process.
-fn refuse_what_needs_a_restart(old: &Snapshot, new: &Config) -> Result<()> {
+pub fn refuse_what_needs_a_restart(old: &Snapshot, new: &Config) -> Result<()> {
     let (now, wanted) = (old.workers, workers(new));
     ensure!(now == wanted, "lb runs {now} workers and the file now wants {wanted}: that takes a restart");
     Ok(())

@@ -124,6 +124,6 @@ impl Supervisor {
 }
 
 /// How many the configuration asks for: one per core where it does not say.
-pub(super) fn workers(config: &Config) -> usize {
+pub fn workers(config: &Config) -> usize {
     config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

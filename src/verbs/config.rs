@@ -10,6 +10,7 @@ use crate::admin::client::Client;
 use crate::admin::messages::{DiffReport, DiffRequest};
 use crate::cli;
 use crate::exit::{Silent, print};
+use crate::supervisor::workers;
 
 pub fn show(args: &cli::ConfigShow) -> Result<()> {
     print(config::show(&load(&args.file)?.config))
@@ -21,7 +22,10 @@ pub fn schema() -> Result<()> {
 
 pub async fn diff(args: &cli::ConfigDiff) -> Result<()> {
     let changes = match &args.from {
-        Some(old) => config::diff(&load(old)?.config, &load(&args.new)?.config).to_string(),
+        Some(old) => {
+            let (old, new) = (load(old)?.config, load(&args.new)?.config);
+            config::diff(&old.with_workers(workers(&old)), &new.with_workers(workers(&new))).to_string()
+        }
         None => with_running(args).await?,
     };
     print(if changes.is_empty() { "nothing would change\n" } else { &changes })
@@ -33,6 +37,7 @@ async fn with_running(args: &cli::ConfigDiff) -> Result<String> {
     let request = DiffRequest { origin: args.new.display().to_string(), text };
     let report: DiffReport = Client::find(&args.server)?.post("/v1/config/diff", &request).await?;
     if !report.errors.is_empty() {
+        print(report.changes)?;
         eprintln!("{}", report.errors);
         return Err(Silent(1).into());
     }

@@ -320,7 +320,7 @@ fn state(state: AdminState) -> String {
 impl fmt::Display for GlobalChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "~ {}", self.key)?;
-        if self.needs_restart { f.write_str(" (needs a restart)") } else { Ok(()) }
+        if self.needs_restart { f.write_str(" (takes a restart; a reload refuses the file)") } else { Ok(()) }
     }
 }
 

@@ -37,6 +37,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same for a process that runs so many.
+    #[must_use]
+    pub fn with_workers(&self, workers: usize) -> Self {
+        Self { workers: Some(workers), ..self.clone() }
+    }
+}
+
+impl Config {
     /// Pools that frontends of layer 4 use and none of layer 7: HTTP and its settings mean nothing to them.
     pub fn forwarded_pools(&self) -> HashSet<&str> {
         let forwards = self.frontends.iter().filter_map(|f| f.forward());

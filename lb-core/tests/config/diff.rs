@@ -55,7 +55,7 @@ fn every_change_is_one_line() {
 - backend web/10.0.0.1:80
 + backend api/10.0.1.2:80
 ~ backend api/10.0.1.1:80: list backends -> backup
-~ workers 2 -> 4 (needs a restart)
+~ workers 2 -> 4 (takes a restart; a reload refuses the file)
 ~ metrics { listen: 127.0.0.1:9600 } -> off
 ~ log.level info -> debug
 ~ log.access none -> { path: stdout, format: json }
