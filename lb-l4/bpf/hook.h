@@ -64,23 +64,26 @@ inline_ __u32 segment(ctx_t *ctx)
 	return 0;
 }
 
+/* Set by the loader where an interface is a veth: XDP_TX reaches a peer only if that has a program
+ * of its own (veth_xdp_flush), a redirect also one that receives by NAPI (veth_xdp_xmit). */
+const volatile __u32 redirect_only;
+
 inline_ int send(ctx_t *ctx, __u32 ifindex)
 {
-	if (ifindex == ctx->ingress_ifindex)
+	if (ifindex == ctx->ingress_ifindex && !redirect_only)
 		return XDP_TX;
 	return bpf_redirect_map(&egress, ifindex, XDP_DROP);
 }
 
 inline_ int send_back(ctx_t *ctx)
 {
-	(void)ctx;
-	return XDP_TX;
+	return send(ctx, ctx->ingress_ifindex);
 }
 
 /* May frames leave by that interface? */
 inline_ int is_egress(ctx_t *ctx, __u32 ifindex)
 {
-	return ifindex == ctx->ingress_ifindex || bpf_map_lookup_elem(&egress, &ifindex);
+	return (ifindex == ctx->ingress_ifindex && !redirect_only) || bpf_map_lookup_elem(&egress, &ifindex);
 }
 
 /* The frame is about to be overwritten as a whole. */
