@@ -82,6 +82,9 @@ inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed)
 
 	if (!bucket)
 		return NULL;
+	way = home_of(tag);
+	if (bucket->tags[way] == tag)
+		return same_key(&bucket->ways[way].key, key) ? &bucket->ways[way] : NULL;
 #pragma unroll
 	for (way = 0; way < LB_WAYS; way++)
 		if (bucket->tags[way] == tag)
