@@ -36,6 +36,10 @@ fn watch(address: SocketAddr, check: &str, more: &str) -> Watched {
          pools:\n  app:\n    backends: [{{ name: one, address: '{address}' }}]\n\
          \u{20}   check: {{ {check}, interval: 1s, timeout: 900ms, rise: 1, fall: 1 }}\n{more}"
     );
+    watch_file(yaml)
+}
+
+fn watch_file(yaml: String) -> Watched {
     let loaded = lb_core::config::load(yaml, Path::new("test"), &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let snapshot = Arc::new(Snapshot::build(Arc::new(loaded.config), loaded.sha256, 1, None));
     Watched { _checker: Checker::start(snapshot.clone()), snapshot }

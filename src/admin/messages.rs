@@ -1,7 +1,5 @@
 //! What passes over the admin socket; both sides use these types.
 
-use std::net::SocketAddr;
-
 use lb_core::config::AdminState;
 use lb_core::pool::Health;
 use serde::{Deserialize, Serialize};
@@ -47,7 +45,24 @@ pub struct LastReload {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FrontendStatus {
     pub name: String,
-    pub listen: SocketAddr,
+    /// As the file writes it, with `*` and `/udp`.
+    pub listen: String,
+    /// As the file writes it.
+    pub mode: String,
+    #[serde(flatten)]
+    pub served: Served,
+}
+
+/// By the layer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Served {
+    Http(HttpStatus),
+    Forward(ForwardStatus),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HttpStatus {
     pub tls: bool,
     pub connections_active: u64,
     pub connections_total: u64,
@@ -56,6 +71,11 @@ pub struct FrontendStatus {
     /// Answered with 5xx.
     pub errors_total: u64,
     pub bad_requests_total: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ForwardStatus {
+    pub pool: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,7 +90,8 @@ pub struct PoolStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BackendStatus {
     pub name: String,
-    pub address: SocketAddr,
+    /// Without port where it is the frontend's.
+    pub address: String,
     pub backup: bool,
     pub weight: u16,
     pub health: Health,

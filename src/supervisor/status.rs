@@ -2,11 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
+use lb_core::config::{Http, Mode};
 use lb_core::pool::{Backend, Pool};
-use lb_core::snapshot::{Frontend, Refusal};
+use lb_core::snapshot::{Frontend, FrontendLive, Refusal};
 
 use super::start::Supervisor;
-use crate::admin::messages::{BackendStatus, ConfigStatus, FrontendStatus, LastCheck, PoolStatus, Status};
+use crate::admin::messages::{
+    BackendStatus, ConfigStatus, ForwardStatus, FrontendStatus, HttpStatus, LastCheck, PoolStatus, Served, Status,
+};
 
 impl Supervisor {
     pub fn status(&self) -> Status {
@@ -29,12 +32,23 @@ impl Supervisor {
 }
 
 fn frontend(frontend: &Frontend) -> FrontendStatus {
-    let counters = &frontend.live.counters;
-    let refused = Refusal::ALL.iter().map(|r| counters.sum(|c| &c.connections_refused[*r as usize])).sum();
+    let config = &frontend.config;
     FrontendStatus {
-        name: frontend.config.name.to_string(),
-        listen: frontend.config.listen,
-        tls: frontend.config.http().is_some_and(|http| http.tls.is_some()),
+        name: config.name.to_string(),
+        listen: config.listen_text(),
+        mode: config.mode.as_str().to_owned(),
+        served: match &config.mode {
+            Mode::Http(mode) => Served::Http(http(mode, &frontend.live)),
+            Mode::Forward(mode) => Served::Forward(ForwardStatus { pool: mode.pool.to_string() }),
+        },
+    }
+}
+
+fn http(config: &Http, live: &FrontendLive) -> HttpStatus {
+    let counters = &live.counters;
+    let refused = Refusal::ALL.iter().map(|r| counters.sum(|c| &c.connections_refused[*r as usize])).sum();
+    HttpStatus {
+        tls: config.tls.is_some(),
         connections_active: counters.level(|c| &c.connections_active),
         connections_total: counters.sum(|c| &c.connections_total),
         connections_refused: refused,
@@ -62,7 +76,7 @@ pub(super) fn backend(pool: &Pool, backend: &Backend, backup: bool) -> BackendSt
     let state = backend.admin_state();
     BackendStatus {
         name: backend.config.name.to_string(),
-        address: backend.config.address,
+        address: backend.config.address_text(),
         backup,
         weight: backend.config.weight,
         health: backend.live.health(),

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use crate::admin::client::Client;
 use crate::admin::messages::{
-    BackendStatus, ConfigStatus, FrontendStatus, PoolStatus, Status, health_word, state_word,
+    BackendStatus, ConfigStatus, ForwardStatus, FrontendStatus, HttpStatus, PoolStatus, Served, Status, health_word,
+    state_word,
 };
 use crate::cli;
 use crate::exit::print;
@@ -25,7 +26,13 @@ impl Display for Status {
         let uptime = ago(self.uptime_seconds);
         writeln!(out, "lb {}, {} for {uptime}, pid {}", self.version, self.phase.as_str(), self.pid)?;
         writeln!(out, "{}", self.config)?;
-        write!(out, "\n{}", frontends(&self.frontends))?;
+        let (http, forwarded) = by_layer(&self.frontends);
+        if !http.is_empty() {
+            write!(out, "\n{}", http_table(&http))?;
+        }
+        if !forwarded.is_empty() {
+            write!(out, "\n{}", forward_table(&forwarded))?;
+        }
         for pool in &self.pools {
             write!(out, "\n{pool}")?;
         }
@@ -60,20 +67,41 @@ impl Display for PoolStatus {
     }
 }
 
-fn frontends(frontends: &[FrontendStatus]) -> Table {
+type Rows<'s, T> = Vec<(&'s FrontendStatus, &'s T)>;
+
+fn by_layer(frontends: &[FrontendStatus]) -> (Rows<'_, HttpStatus>, Rows<'_, ForwardStatus>) {
+    let (mut http, mut forwarded) = (Vec::new(), Vec::new());
+    for frontend in frontends {
+        match &frontend.served {
+            Served::Http(status) => http.push((frontend, status)),
+            Served::Forward(status) => forwarded.push((frontend, status)),
+        }
+    }
+    (http, forwarded)
+}
+
+fn forward_table(frontends: &Rows<'_, ForwardStatus>) -> Table {
+    let mut table = Table::new(["FRONTEND", "LISTEN", "MODE", "POOL"]);
+    for (f, forward) in frontends {
+        table.row([f.name.clone(), f.listen.clone(), f.mode.clone(), forward.pool.clone()]);
+    }
+    table
+}
+
+fn http_table(frontends: &Rows<'_, HttpStatus>) -> Table {
     let mut table =
         Table::new(["FRONTEND", "LISTEN", "TLS", ">ACTIVE", ">CONNECTIONS", ">REFUSED", ">REQUESTS", ">5XX", ">BAD"]);
-    for f in frontends {
+    for (f, http) in frontends {
         table.row([
             f.name.clone(),
-            f.listen.to_string(),
-            if f.tls { "yes" } else { "no" }.to_owned(),
-            f.connections_active.to_string(),
-            f.connections_total.to_string(),
-            f.connections_refused.to_string(),
-            f.requests_total.to_string(),
-            f.errors_total.to_string(),
-            f.bad_requests_total.to_string(),
+            f.listen.clone(),
+            if http.tls { "yes" } else { "no" }.to_owned(),
+            http.connections_active.to_string(),
+            http.connections_total.to_string(),
+            http.connections_refused.to_string(),
+            http.requests_total.to_string(),
+            http.errors_total.to_string(),
+            http.bad_requests_total.to_string(),
         ]);
     }
     table
@@ -94,7 +122,7 @@ fn backends(backends: &[BackendStatus]) -> Table {
     for b in backends {
         table.row([
             format!("  {}{}", b.name, if b.backup { " (backup)" } else { "" }),
-            b.address.to_string(),
+            b.address.clone(),
             health_word(b.health).to_owned(),
             format!("{}{}", state_word(b.state), if b.overridden { "*" } else { "" }),
             b.weight.to_string(),
@@ -153,7 +181,7 @@ mod tests {
                     errors: "error: unknown pool `wep`\n".to_owned(),
                 }),
             },
-            frontends: vec![frontend()],
+            frontends: vec![frontend(), forward()],
             pools: vec![PoolStatus {
                 name: "web".to_owned(),
                 scheduler: "round-robin".to_owned(),
@@ -173,14 +201,35 @@ mod tests {
     fn frontend() -> FrontendStatus {
         FrontendStatus {
             name: "web".to_owned(),
-            listen: ([0, 0, 0, 0], 80).into(),
-            tls: false,
-            connections_active: 12,
-            connections_total: 4_120,
-            connections_refused: 0,
-            requests_total: 190_233,
-            errors_total: 2,
-            bad_requests_total: 1,
+            listen: "0.0.0.0:80".to_owned(),
+            mode: "http".to_owned(),
+            served: Served::Http(HttpStatus {
+                tls: false,
+                connections_active: 12,
+                connections_total: 4_120,
+                connections_refused: 0,
+                requests_total: 190_233,
+                errors_total: 2,
+                bad_requests_total: 1,
+            }),
+        }
+    }
+
+    fn forward() -> FrontendStatus {
+        FrontendStatus {
+            name: "dns".to_owned(),
+            listen: "203.0.113.11:53/udp".to_owned(),
+            mode: "nat".to_owned(),
+            served: Served::Forward(ForwardStatus { pool: "dns".to_owned() }),
+        }
+    }
+
+    #[test]
+    fn a_status_comes_over_the_socket_as_it_was() {
+        for frontend in [frontend(), forward()] {
+            let json = serde_json::to_value(&frontend).unwrap();
+            let again: FrontendStatus = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(serde_json::to_value(again).unwrap(), json);
         }
     }
 
@@ -188,7 +237,7 @@ mod tests {
         let down = health == Health::Down;
         BackendStatus {
             name: name.to_owned(),
-            address: ([10, 0, 0, 11], 8080).into(),
+            address: "10.0.0.11:8080".to_owned(),
             backup: down,
             weight: 1,
             health,

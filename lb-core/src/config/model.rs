@@ -343,6 +343,13 @@ pub struct Backend {
     pub state: AdminState,
 }
 
+impl Backend {
+    /// As the file has it: without port where that is the frontend's.
+    pub fn address_text(&self) -> String {
+        if self.address.port() == 0 { self.address.ip().to_string() } else { self.address.to_string() }
+    }
+}
+
 /// What an operator commands; never what was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

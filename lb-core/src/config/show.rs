@@ -1,7 +1,6 @@
 //! The effective configuration in the language of the file, every default written out. [`super::load`]
 //! reads it back to the same [`Config`].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_yaml::{Mapping, Value};
@@ -234,16 +233,12 @@ pub(super) fn pool_settings(pool: &Pool, forwarded: bool) -> Mapping {
 
 pub(super) fn backend(backend: &Backend) -> Mapping {
     Keys::new()
-        .set("address", text(&backend_address(backend.address)))
+        .set("address", text(&backend.address_text()))
         .set("name", text(&backend.name))
         .set("weight", backend.weight)
         .some("max_connections", backend.max_connections)
         .scalar("state", &backend.state)
         .0
-}
-
-fn backend_address(address: SocketAddr) -> String {
-    if address.port() == 0 { address.ip().to_string() } else { address.to_string() }
 }
 
 fn pool_tls(tls: &PoolTls) -> Value {

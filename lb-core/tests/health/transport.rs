@@ -26,6 +26,18 @@ async fn a_check_may_have_a_port_of_its_own() {
 }
 
 #[tokio::test]
+async fn without_a_port_a_check_goes_to_that_of_the_frontends() {
+    let server = Server::silent().await;
+    let yaml = format!(
+        "frontends:\n  web: {{ mode: dr, listen: '192.0.2.1:{port}', pool: app }}\n  \
+         more: {{ mode: dr, listen: '192.0.2.2:{port}', pool: app }}\n\
+         pools: {{ app: {{ backends: [127.0.0.1], check: {{ tcp: {{}}, interval: 1s }} }} }}",
+        port = server.address.port()
+    );
+    watch_file(yaml).becomes(Health::Up).await;
+}
+
+#[tokio::test]
 async fn a_backend_that_dies_goes_down_and_comes_back_up() {
     let server = Server::silent().await;
     let address = server.address;
