@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crate::proxy::Heads;
 
 /// Free heads that a worker keeps.
-const MAX_FREE: usize = 128;
+const MAX_FREE: usize = 512;
 /// Larger ones were grown by one large request and are let go.
 const MAX_BYTES: usize = 64 * 1024;
 

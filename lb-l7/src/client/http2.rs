@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{Connection, heads};
 use crate::body::{Data, Sink, SinkError};
+use crate::h1::Reject;
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead};
 use crate::http2::body::{self, StreamSink, StreamSource};
 use crate::http2::head;
@@ -27,7 +29,8 @@ use crate::proxy::answer::Answer;
 use crate::proxy::headers::{self, FieldSink};
 use crate::proxy::trail::Trail;
 use crate::proxy::{self, After, Client, Heads, Responder, Scene};
-use crate::worker::View;
+use crate::worker::lanes::Job;
+use crate::worker::{View, Worker};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What we let a client send ahead, per stream and per connection.
@@ -221,62 +224,67 @@ async fn calm(connection: &Connection, streams: &mut Streams) {
 }
 
 fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>, live: Rc<Live>) {
-    let stream = RequestStream {
-        worker: connection.worker.clone(),
+    let (parts, body) = request.into_parts();
+    let mut heads = heads::lend();
+    let limits = &connection.frontend.head_limits;
+    let parsed = head::request(&Request::from_parts(parts, ()), body.is_end_stream(), limits, &mut heads.request);
+    let worker = &connection.worker;
+    worker.tasks.streams.spawn(RequestStream {
+        worker: worker.clone(),
         view: connection.view.clone(),
         frontend: connection.frontend.clone(),
         peer: connection.peer.clone(),
-        timer: connection.worker.deadlines.timer(),
-    };
-    tokio::task::spawn_local(async move {
-        stream.serve(request, respond, &live).await;
+        timer: worker.deadlines.timer(),
+        reply: RefCell::new(Reply { respond, begun: false, sink: StreamSink::new(live.transport.clone()) }),
+        live,
+        opened_ms: worker.deadlines.now_ms(),
+        heads: Some(heads),
+        parsed,
+        source: StreamSource::new(body),
     });
 }
 
-/// What one request on a stream needs, when its connection goes on without it.
-struct RequestStream {
-    worker: Rc<crate::worker::Worker>,
+/// One request on a stream, and what it needs when its connection goes on without it.
+#[derive(Debug)]
+pub struct RequestStream {
+    worker: Rc<Worker>,
     view: Rc<View>,
-    frontend: std::sync::Arc<FrontendPlan>,
+    frontend: Arc<FrontendPlan>,
     peer: Rc<proxy::Peer>,
     timer: Timer,
+    live: Rc<Live>,
+    opened_ms: u64,
+    /// With the request; taken once.
+    heads: Option<Box<Heads>>,
+    parsed: Result<(), Reject>,
+    source: StreamSource,
+    reply: RefCell<Reply>,
 }
 
-impl RequestStream {
-    async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>, live: &Live) {
-        let opened_ms = self.worker.deadlines.now_ms();
+impl Job for RequestStream {
+    async fn run(&mut self) {
+        let Some(mut heads) = self.heads.take() else { return };
         let mut trail = Trail::start(&self.worker);
-        let mut heads = heads::lend();
-        let reply = RefCell::new(Reply { respond, begun: false, sink: StreamSink::new(live.transport.clone()) });
-        let after = {
-            let serving = pin!(self.respond(request, &reply, &mut heads, &mut trail));
-            unless_reset(serving, &reply).await
-        };
+        trail.bytes_in += heads.request.block.raw().len() as u64;
+        let after = self.respond(&mut heads, &mut trail).await;
         if after.is_none() {
             trail.client_gone();
-            live.resets.add(opened_ms, self.worker.deadlines.now_ms());
+            self.live.resets.add(self.opened_ms, self.worker.deadlines.now_ms());
         }
         if after.is_none_or(|a| a == After::Abort) {
-            reply.borrow_mut().respond.send_reset(Reason::INTERNAL_ERROR);
+            self.reply.borrow_mut().respond.send_reset(Reason::INTERNAL_ERROR);
         }
         trail.finish(&self.worker, &self.frontend, &self.peer, &heads.request);
         heads::give_back(heads);
     }
+}
 
-    async fn respond(
-        &self,
-        request: Request<RecvStream>,
-        reply: &RefCell<Reply>,
-        heads: &mut Heads,
-        trail: &mut Trail,
-    ) -> After {
-        let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts, ());
+impl RequestStream {
+    /// `None` when the client resets the stream first: nobody waits for the response any more.
+    async fn respond(&mut self, heads: &mut Heads, trail: &mut Trail) -> Option<After> {
         let Heads { request: head, response, .. } = heads;
-        let parsed = head::request(&request, body.is_end_stream(), &self.frontend.head_limits, head);
-        drop(request);
-        trail.bytes_in += head.block.raw().len() as u64;
-        let mut client = H2Client { head, source: StreamSource::new(body), reply };
+        let reply = &self.reply;
+        let mut client = H2Client { head, source: &mut self.source, reply };
         let scene = Scene {
             worker: &self.worker,
             view: self.view.clone(),
@@ -284,10 +292,12 @@ impl RequestStream {
             peer: &self.peer,
             timer: &self.timer,
         };
-        match parsed {
-            Ok(()) => proxy::serve(&scene, &mut client, response, trail).await,
+        match self.parsed {
+            Ok(()) => unless_reset(pin!(proxy::serve(&scene, &mut client, response, trail)), reply).await,
             Err(reject) => {
-                Box::pin(proxy::respond(&scene, &mut client, response, trail, Answer::rejected(reject))).await
+                let answer = Answer::rejected(reject);
+                let refusing = Box::pin(proxy::respond(&scene, &mut client, response, trail, answer));
+                unless_reset(pin!(refusing), reply).await
             }
         }
     }
@@ -360,7 +370,7 @@ fn message(response: &ResponseHead, fields: HeaderMap) -> Result<Response<()>, S
 /// One request's client.
 struct H2Client<'c> {
     head: &'c RequestHead,
-    source: StreamSource,
+    source: &'c mut StreamSource,
     reply: &'c RefCell<Reply>,
 }
 
@@ -375,7 +385,7 @@ impl Client for H2Client<'_> {
         Self: 'a;
 
     fn split(&mut self) -> (&RequestHead, &mut StreamSource, H2Responder<'_>) {
-        (self.head, &mut self.source, H2Responder { method: self.head.method, reply: self.reply })
+        (self.head, self.source, H2Responder { method: self.head.method, reply: self.reply })
     }
 
     fn raw(&mut self) -> Option<(&Transport, &mut Inbox)> {

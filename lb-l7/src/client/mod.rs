@@ -25,6 +25,7 @@ use crate::io::transport::Transport;
 use crate::plan::FrontendPlan;
 use crate::proxy::Peer;
 use crate::tls::ServerTls;
+use crate::worker::lanes::Lanes;
 use crate::worker::{OpenConnection, View, Worker};
 
 /// How long a connection that has not asked anything yet is kept when a drain begins.
@@ -38,6 +39,12 @@ pub struct Accepted {
     pub peer: SocketAddr,
     pub place: Place,
     pub open: OpenConnection,
+}
+
+/// The tasks that serve clients.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    streams: Lanes<http2::RequestStream>,
 }
 
 /// What lasts as long as a client's connection.

@@ -1,6 +1,7 @@
 //! One worker: a thread with a runtime, listeners and upstream connections of its own.
 
 mod accept;
+pub mod lanes;
 mod tick;
 mod view;
 
@@ -20,6 +21,7 @@ use tokio::task::LocalSet;
 
 pub use self::view::{PoolView, View};
 use crate::access_log::WorkerLog;
+use crate::client::Tasks;
 use crate::io::deadline::Deadlines;
 use crate::plan::{FrontendPlan, Plan};
 use crate::upstream::Upstreams;
@@ -54,6 +56,7 @@ pub struct Worker {
     pub deadlines: Rc<Deadlines>,
     pub upstreams: Upstreams,
     pub log: RefCell<Option<WorkerLog>>,
+    pub tasks: Tasks,
     connections: Cell<usize>,
     draining: Cell<bool>,
     random: Cell<u64>,
@@ -143,6 +146,7 @@ impl Worker {
             deadlines: Rc::default(),
             upstreams: Upstreams::default(),
             log: RefCell::new(log),
+            tasks: Tasks::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
             random: Cell::new(mix(index as u64 + 1)),
