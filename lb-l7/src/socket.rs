@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 const BACKLOG: i32 = 16_384;
 
@@ -19,6 +21,18 @@ pub fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     // forgets it, so it comes last.
     socket.set_tcp_quickack(false)?;
     Ok(socket.into())
+}
+
+/// A listener that the runtime watches. Unlike the runtime's own kind, it leaves the connections that it accepts out of
+/// the reactor; see [`crate::io::tcp`].
+pub type Listener = AsyncFd<mio::net::TcpListener>;
+
+#[expect(unsafe_code, reason = "the runtime watches a descriptor only on our word")]
+pub fn watch(listener: TcpListener) -> io::Result<Listener> {
+    let listener = mio::net::TcpListener::from_std(listener);
+    // SAFETY: the listener owns its descriptor, tells always the same one, and keeps it open until it is dropped, which
+    // the `AsyncFd` alone can do.
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 /// Fails where another process listens on the address, even one that shares it by SO_REUSEPORT.

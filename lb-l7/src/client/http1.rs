@@ -30,10 +30,6 @@ pub async fn serve(mut connection: Connection, transport: Transport, mut inbox: 
         first = false;
         match request(&connection, &transport, &mut inbox).await {
             After::Persist => {}
-            // Closing with unread bytes resets the connection, and can take our answer with it.
-            After::Close if !inbox.is_empty() || transport.has_news() => {
-                return linger(&connection, &transport, &mut inbox).await;
-            }
             After::Close => break,
             After::Linger => return linger(&connection, &transport, &mut inbox).await,
             After::Abort => return,
@@ -87,13 +83,17 @@ async fn request(connection: &Connection, transport: &Transport, inbox: &mut Inb
     let mut heads = heads::lend();
     let after = exchange(connection, transport, inbox, &mut heads).await;
     let version = heads.request.version;
+    // Whoever asks for the end says no more (RFC 9112 section 9.6), save for the line break that some put behind a body.
+    let is_last = !heads.request.keep_alive && heads.request.body.is_none();
     heads::give_back(heads);
     inbox.settle();
     if after == After::Abort && version == Version::Http10 {
         // Without chunks, only a reset tells a body cut short from a whole one (RFC 9112 section 8).
         transport.reset_on_close();
     }
-    after
+    let unread = !inbox.is_empty() || (after == After::Close && !is_last && transport.has_news());
+    // Closing with unread bytes resets the connection, and can take our answer with it.
+    if after == After::Close && unread { After::Linger } else { after }
 }
 
 async fn exchange(connection: &Connection, transport: &Transport, inbox: &mut Inbox, heads: &mut Heads) -> After {

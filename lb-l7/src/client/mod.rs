@@ -5,7 +5,7 @@ mod http1;
 mod http2;
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use lb_core::scheduler::client_hash;
 use lb_core::snapshot::FrontendLive;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use self::http2::Opening;
 use crate::admission::Place;
 use crate::io::deadline::Timer;
 use crate::io::message::Inbox;
+use crate::io::tcp::Tcp;
 use crate::io::transport::Transport;
 use crate::plan::FrontendPlan;
 use crate::proxy::Peer;
@@ -130,8 +130,11 @@ impl Connection {
     }
 }
 
-pub async fn serve(accepted: Accepted, stream: TcpStream) {
+/// `stream` does not block.
+pub async fn serve(accepted: Accepted, stream: net::TcpStream) {
     let mut connection = Connection::new(accepted);
+    let stream = Tcp::fresh(stream, &connection.worker.deadlines);
+    connection.timer.wake_at_next_sweep();
     match connection.frontend.tls.clone() {
         None => serve_plain(connection, Transport::plain(stream)).await,
         Some(tls) => {
@@ -180,7 +183,7 @@ async fn serve_tls(connection: Connection, transport: Transport, h2: bool) {
 }
 
 /// The TLS handshake, within the time for a head; tells whether HTTP/2 was agreed on.
-async fn handshake(connection: &mut Connection, tls: &ServerTls, stream: TcpStream) -> Option<(Transport, bool)> {
+async fn handshake(connection: &mut Connection, tls: &ServerTls, stream: Tcp) -> Option<(Transport, bool)> {
     let unbounded = |session: &mut rustls::ServerConnection| session.set_buffer_limit(None);
     let accepting = TlsAcceptor::from(tls.config().clone()).accept_with(stream, unbounded);
     let stream = match connection.timer.limit(accepting).await {

@@ -25,12 +25,14 @@ pub struct Deadlines {
     now: Cell<u64>,
     /// No timer is due before this.
     earliest: Cell<u64>,
-    timers: RefCell<Slab<Rc<Entry>>>,
+    timers: RefCell<Slab<Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     due: Cell<u64>,
+    /// Wake the task once, whenever it is due.
+    soon: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -39,7 +41,6 @@ struct Entry {
 pub struct Timer {
     owner: Rc<Deadlines>,
     key: usize,
-    entry: Rc<Entry>,
 }
 
 /// The time for something ran out.
@@ -48,9 +49,9 @@ pub struct TimedOut;
 
 impl Deadlines {
     pub fn timer(self: &Rc<Self>) -> Timer {
-        let entry = Rc::new(Entry { due: Cell::new(NEVER), waker: RefCell::new(None) });
-        let key = self.timers.borrow_mut().insert(entry.clone());
-        Timer { owner: self.clone(), key, entry }
+        let entry = Entry { due: Cell::new(NEVER), soon: Cell::new(false), waker: RefCell::new(None) };
+        let key = self.timers.borrow_mut().insert(entry);
+        Timer { owner: self.clone(), key }
     }
 
     /// Milliseconds since the worker started, a tick old at most.
@@ -66,9 +67,11 @@ impl Deadlines {
         }
         let mut earliest = NEVER;
         for (_, entry) in self.timers.borrow().iter() {
-            if entry.due.get() <= now_ms {
+            let is_due = entry.due.get() <= now_ms;
+            if entry.soon.replace(false) || is_due {
                 entry.wake();
-            } else {
+            }
+            if !is_due {
                 earliest = earliest.min(entry.due.get());
             }
         }
@@ -84,6 +87,13 @@ impl Deadlines {
 }
 
 impl Entry {
+    fn remember(&self, task: &Waker) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(task)) {
+            *waker = Some(task.clone());
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -96,22 +106,31 @@ impl Timer {
         // Our clock may be a tick behind: never early, at most two ticks late.
         let after = u64::try_from((after + TICK).as_millis()).unwrap_or(NEVER);
         let due = self.owner.now.get().saturating_add(after);
-        self.entry.due.set(due);
+        self.with_entry(|entry| entry.due.set(due));
         if due < self.owner.earliest.get() {
             self.owner.earliest.set(due);
         }
     }
 
+    /// Has the task look around once when the clock next moves, however far the deadline is.
+    pub fn wake_at_next_sweep(&self) {
+        self.with_entry(|entry| entry.soon.set(true));
+        self.owner.earliest.set(0);
+    }
+
     /// Remembers the task, and tells whether the time has run out.
     pub fn poll_expired(&self, cx: &Context<'_>) -> bool {
-        if self.entry.due.get() <= self.owner.now.get() {
-            return true;
-        }
-        let mut waker = self.entry.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        false
+        self.with_entry(|entry| {
+            let is_due = entry.due.get() <= self.owner.now.get();
+            if !is_due {
+                entry.remember(cx.waker());
+            }
+            is_due
+        })
+    }
+
+    fn with_entry<T>(&self, look: impl FnOnce(&Entry) -> T) -> T {
+        look(&self.owner.timers.borrow()[self.key])
     }
 
     /// Waits for `future` as long as the timer allows.
@@ -153,7 +172,9 @@ impl<F: Future> Future for Limit<'_, F> {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.owner.timers.borrow_mut().remove(self.key);
+        let entry = self.owner.timers.borrow_mut().remove(self.key);
+        // Not before the timers are free to be used again: to drop a waker may be to drop a task.
+        drop(entry);
     }
 }
 
@@ -181,6 +202,26 @@ mod tests {
         assert_eq!(poll(wait.as_mut()), Poll::Pending);
         deadlines.sweep(149);
         assert_eq!(poll(wait.as_mut()), Poll::Ready(Err(TimedOut)));
+    }
+
+    #[test]
+    fn a_task_can_be_woken_by_the_next_sweep_alone() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let count = std::sync::Arc::new(Count(0.into()));
+        let deadlines = Rc::new(Deadlines::default());
+        let timer = deadlines.timer();
+        timer.set(Duration::from_secs(60));
+        timer.wake_at_next_sweep();
+        assert!(!timer.poll_expired(&Context::from_waker(&count.clone().into())));
+        for now in [50, 100, 150] {
+            deadlines.sweep(now);
+        }
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -5,4 +5,5 @@ pub mod date;
 pub mod deadline;
 pub mod message;
 pub mod send_limit;
+pub mod tcp;
 pub mod transport;

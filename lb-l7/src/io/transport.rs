@@ -7,15 +7,13 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::tcp::Tcp;
 
 /// Both directions can be used at once by one task; no method blocks or waits.
-///
-/// Reads and writes go through the runtime's own `poll_read` and `poll_write`: they know that a
-/// short one has emptied (or filled) the socket, and spare the call that would only say so.
 #[derive(Debug)]
 pub enum Transport {
-    Plain(RefCell<TcpStream>),
+    Plain(RefCell<Tcp>),
     Tls(Box<RefCell<Tls>>),
     /// Both ends in one process, for the fuzzer.
     #[cfg(feature = "fuzz")]
@@ -24,20 +22,20 @@ pub enum Transport {
 
 #[derive(Debug)]
 pub enum Tls {
-    Server(tokio_rustls::server::TlsStream<TcpStream>),
-    Client(tokio_rustls::client::TlsStream<TcpStream>),
+    Server(tokio_rustls::server::TlsStream<Tcp>),
+    Client(tokio_rustls::client::TlsStream<Tcp>),
 }
 
 impl Transport {
-    pub fn plain(stream: TcpStream) -> Self {
+    pub fn plain(stream: Tcp) -> Self {
         Transport::Plain(RefCell::new(stream))
     }
 
-    pub fn server_tls(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+    pub fn server_tls(stream: tokio_rustls::server::TlsStream<Tcp>) -> Self {
         Transport::Tls(Box::new(RefCell::new(Tls::Server(stream))))
     }
 
-    pub fn client_tls(stream: tokio_rustls::client::TlsStream<TcpStream>) -> Self {
+    pub fn client_tls(stream: tokio_rustls::client::TlsStream<Tcp>) -> Self {
         Transport::Tls(Box::new(RefCell::new(Tls::Client(stream))))
     }
 
@@ -62,8 +60,8 @@ impl Transport {
     /// Ready when something has come from the network; costs no system call.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Transport::Plain(tcp) => tcp.borrow().poll_read_ready(cx).map(drop),
-            Transport::Tls(tls) => tls.borrow().tcp().poll_read_ready(cx).map(drop),
+            Transport::Plain(tcp) => tcp.borrow_mut().poll_readable(cx),
+            Transport::Tls(tls) => tls.borrow_mut().tcp_mut().poll_readable(cx),
             #[cfg(feature = "fuzz")]
             Transport::Memory(_) => Poll::Pending,
         }
@@ -71,7 +69,12 @@ impl Transport {
 
     /// Something happened to an idle connection: its peer closed it, or spoke out of turn.
     pub fn has_news(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+        match self {
+            Transport::Plain(tcp) => tcp.borrow().has_news(),
+            Transport::Tls(tls) => tls.borrow().tcp().has_news(),
+            #[cfg(feature = "fuzz")]
+            Transport::Memory(_) => false,
+        }
     }
 
     pub fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -97,8 +100,8 @@ impl Transport {
 
     fn tcp_info(&self) -> Option<libc::tcp_info> {
         match self {
-            Transport::Plain(tcp) => crate::socket::tcp_info(&*tcp.borrow()).ok(),
-            Transport::Tls(tls) => crate::socket::tcp_info(tls.borrow().tcp()).ok(),
+            Transport::Plain(tcp) => crate::socket::tcp_info(&tcp.borrow().descriptor()?).ok(),
+            Transport::Tls(tls) => crate::socket::tcp_info(&tls.borrow().tcp().descriptor()?).ok(),
             #[cfg(feature = "fuzz")]
             Transport::Memory(_) => None,
         }
@@ -130,8 +133,10 @@ impl Transport {
 
     /// Makes the coming close a reset.
     pub fn reset_on_close(&self) {
-        if let Transport::Plain(tcp) = self {
-            let _ = socket2::SockRef::from(&*tcp.borrow()).set_linger(Some(std::time::Duration::ZERO));
+        if let Transport::Plain(tcp) = self
+            && let Some(descriptor) = tcp.borrow().descriptor()
+        {
+            let _ = socket2::SockRef::from(&descriptor).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 
@@ -169,10 +174,17 @@ impl Tls {
         }
     }
 
-    fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> &Tcp {
         match self {
             Tls::Server(stream) => stream.get_ref().0,
             Tls::Client(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn tcp_mut(&mut self) -> &mut Tcp {
+        match self {
+            Tls::Server(stream) => stream.get_mut().0,
+            Tls::Client(stream) => stream.get_mut().0,
         }
     }
 }

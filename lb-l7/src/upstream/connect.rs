@@ -100,12 +100,12 @@ async fn attempt(worker: &Worker, backend: &Arc<Backend>, plan: &PoolPlan) -> Re
     tcp.set_nodelay(true).map_err(UpstreamErrorKind::Connect)?;
     let counted = Counted::new(&backend.live, worker.index);
     let Some(tls) = &plan.tls else {
-        return Ok(Opened { transport: Transport::plain(tcp), alpn_h2: false, counted });
+        return Ok(Opened { transport: Transport::plain(tcp.into()), alpn_h2: false, counted });
     };
     let name = plan.pool.config.tls.as_ref().and_then(|t| t.server_name.as_deref());
     let name = tls_client::server_name(name, address).map_err(|e| UpstreamErrorKind::Tls(std::io::Error::other(e)))?;
     let unbounded = |session: &mut rustls::ClientConnection| session.set_buffer_limit(None);
-    let connecting = TlsConnector::from(tls.clone()).connect_with(name, tcp, unbounded);
+    let connecting = TlsConnector::from(tls.clone()).connect_with(name, tcp.into(), unbounded);
     let stream = connecting.await.map_err(UpstreamErrorKind::Tls)?;
     let alpn_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Opened { transport: Transport::client_tls(stream), alpn_h2, counted })

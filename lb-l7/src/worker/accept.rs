@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::snapshot::Refusal;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
 use tokio::task::JoinHandle;
 
 use super::{OpenConnection, Worker};
 use crate::admission::Place;
 use crate::client::{self, Accepted};
 use crate::plan::FrontendPlan;
+use crate::socket::Listener;
 
 /// Pause after accepting failed for want of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
@@ -25,12 +26,12 @@ pub struct Listeners(HashMap<SocketAddr, Open>);
 #[derive(Debug)]
 struct Open {
     task: JoinHandle<()>,
-    socket: Rc<TcpListener>,
+    socket: Rc<Listener>,
 }
 
 impl Listeners {
     pub fn open(&mut self, worker: &Rc<Worker>, listener: std::net::TcpListener, address: SocketAddr) {
-        let socket = match TcpListener::from_std(listener) {
+        let socket = match crate::socket::watch(listener) {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
                 tracing::error!(%address, %error, "cannot watch the listener");
@@ -70,15 +71,15 @@ async fn close(open: Open) {
 }
 
 /// Length of the accept queue: of a listening socket, the kernel tells it as `tcpi_unacked` (net/ipv4/tcp.c).
-fn queued(socket: &TcpListener) -> u32 {
+fn queued(socket: &Listener) -> u32 {
     crate::socket::tcp_info(socket).map_or(0, |info| info.tcpi_unacked)
 }
 
-async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr) {
+async fn serve(worker: Rc<Worker>, socket: Rc<Listener>, address: SocketAddr) {
     let mut exhausted = Exhausted::default();
     let Some(mut frontend) = worker.view().plan.at(&address).cloned() else { return };
     loop {
-        let accepted = socket.accept().await;
+        let accepted = accept(&socket).await;
         frontend = current(&worker, &address, frontend);
         match accepted {
             Ok((stream, peer)) => {
@@ -98,6 +99,12 @@ async fn serve(worker: Rc<Worker>, socket: Rc<TcpListener>, address: SocketAddr)
             }
         }
     }
+}
+
+/// The next connection; it does not block.
+async fn accept(socket: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = socket.async_io(Interest::READABLE, mio::net::TcpListener::accept).await?;
+    Ok((stream.into(), peer))
 }
 
 /// The frontend as it is now. One that a reload took away still serves what is queued, as it was.
@@ -149,14 +156,14 @@ impl Default for Exhausted {
 }
 
 impl Exhausted {
-    async fn shed(&mut self, socket: &TcpListener, error: &io::Error) {
+    async fn shed(&mut self, socket: &Listener, error: &io::Error) {
         if !self.logged {
             tracing::error!(%error, "out of file descriptors: closing new connections until some are free");
             self.logged = true;
         }
         drop(self.reserve.take());
         // Whatever is accepted is closed at once.
-        let _ = tokio::time::timeout(EXHAUSTED_PAUSE, socket.accept()).await;
+        let _ = tokio::time::timeout(EXHAUSTED_PAUSE, accept(socket)).await;
         self.reserve = std::fs::File::open("/dev/null").ok();
         if self.reserve.is_none() {
             tokio::time::sleep(EXHAUSTED_PAUSE).await;
