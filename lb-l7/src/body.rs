@@ -19,6 +19,7 @@ use crate::io::send_limit::SendLimit;
 #[derive(Debug)]
 pub enum Data<'a> {
     Slice(&'a [u8]),
+    Lent(Lent<'a>),
     Shared(Bytes),
 }
 
@@ -26,6 +27,7 @@ impl Data<'_> {
     pub fn into_bytes(self) -> Bytes {
         match self {
             Data::Slice(slice) => Bytes::copy_from_slice(slice),
+            Data::Lent(lent) => Bytes::copy_from_slice(lent.bytes()),
             Data::Shared(bytes) => bytes,
         }
     }
@@ -37,8 +39,35 @@ impl Deref for Data<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Data::Slice(slice) => slice,
+            Data::Lent(lent) => lent.bytes(),
             Data::Shared(bytes) => bytes,
         }
+    }
+}
+
+/// Bytes in a buffer, behind others that are of no use any more.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    buffer: &'a mut [u8],
+    start: usize,
+}
+
+impl<'a> Lent<'a> {
+    /// The bytes from `start` on.
+    pub fn new(buffer: &'a mut [u8], start: usize) -> Self {
+        Self { buffer, start }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Puts `front` before the bytes; `false` where it has no room.
+    pub fn prepend(&mut self, front: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(front.len()) else { return false };
+        self.buffer[start..self.start].copy_from_slice(front);
+        self.start = start;
+        true
     }
 }
 
@@ -216,5 +245,20 @@ impl<F: Future> Future for Now<F> {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => Poll::Ready(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_goes_where_there_is_room() {
+        let mut buffer = *b"old body";
+        let mut lent = Lent::new(&mut buffer, 4);
+        assert!(!lent.prepend(b"larger"));
+        assert!(lent.prepend(b"two") && lent.prepend(b"1"));
+        assert_eq!(lent.bytes(), b"1twobody");
+        assert!(lent.prepend(b"") && !lent.prepend(b"0"));
     }
 }

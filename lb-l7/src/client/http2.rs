@@ -335,7 +335,7 @@ impl Reply {
     }
 
     fn begin(&mut self, method: Method, response: &ResponseHead) -> Result<(), SinkError> {
-        let mut fields = HeaderMap::with_capacity(response.block.len() + 2);
+        let mut fields = HeaderMap::with_capacity(response.block.len() + 1);
         headers::response(response, &mut fields);
         content_length(method, response, &mut fields);
         let ends = method == Method::Head || matches!(response.status, 204 | 304) || response.body.is_none();

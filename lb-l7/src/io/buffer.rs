@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::body::Lent;
+
 /// Holds any head within the default limits, and a good piece of a body.
 const SIZE: usize = 32 * 1024;
 /// For long bodies: an eighth of the system calls.
@@ -80,11 +82,11 @@ impl Buffer {
         self.start = (self.start + used).min(self.end);
     }
 
-    /// Uses up `used` bytes and shows the first `length` of them, until the next change.
-    pub fn consume_showing(&mut self, length: usize, used: usize) -> &[u8] {
+    /// Uses up `used` bytes and lends the first `length` of them, until the next change.
+    pub fn consume_lending(&mut self, length: usize, used: usize) -> Lent<'_> {
         let at = self.start;
         self.consume(used);
-        &self.data[at..at + length]
+        Lent::new(&mut self.data[..at + length], at)
     }
 
     pub fn extend(&mut self, bytes: &[u8]) {

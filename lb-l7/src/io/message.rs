@@ -13,7 +13,8 @@ use crate::h1::scan::HeadScan;
 use crate::h1::{HeadLimits, Reject, encode, parse};
 use crate::head::{Block, BodyLength};
 
-/// Pieces up to this size are copied behind the head instead of being a vector of their own.
+/// Pieces up to this size are copied behind the head. A larger one has the head put before it, where the buffer has room
+/// (it held the other side's head), or is a vector of its own.
 const COPY_LIMIT: usize = 2048;
 
 /// Bytes that were received and not used yet. Lends a buffer only while there are any; what waits
@@ -240,7 +241,7 @@ impl Source for MessageSource<'_> {
             true => Then::Trailers,
         };
         let data = self.inbox.consumed(length, used);
-        Ok(Piece { data: Data::Slice(data), then })
+        Ok(Piece { data, then })
     }
 
     fn trailers(&self) -> Option<&Block> {
@@ -270,15 +271,15 @@ impl Source for MessageSource<'_> {
 }
 
 impl Inbox {
-    /// Uses up `used` bytes and shows the first `length` of them.
-    fn consumed(&mut self, length: usize, used: usize) -> &[u8] {
+    /// Uses up `used` bytes and lends the first `length` of them.
+    fn consumed(&mut self, length: usize, used: usize) -> Data<'_> {
         if self.buffer.is_none() && used > 0 {
             // A kept head with the first bytes of a body behind it.
             self.lend(false);
         }
         match &mut self.buffer {
-            Some(buffer) => buffer.consume_showing(length, used),
-            None => &[],
+            Some(buffer) => Data::Lent(buffer.consume_lending(length, used)),
+            None => Data::Slice(&[]),
         }
     }
 }
@@ -304,13 +305,18 @@ pub struct MessageSink<'a> {
 }
 
 impl MessageSink<'_> {
-    async fn send(&mut self, data: &[u8], tail: &[u8], limit: SendLimit<'_>) -> Result<(), SinkError> {
+    async fn send(&mut self, mut data: Data<'_>, tail: &[u8], limit: SendLimit<'_>) -> Result<(), SinkError> {
         if data.len() <= COPY_LIMIT {
-            self.out.extend_from_slice(data);
+            self.out.extend_from_slice(&data);
             self.out.extend_from_slice(tail);
             return self.flush(limit).await;
         }
-        self.write([data, tail], limit).await
+        if let Data::Lent(lent) = &mut data
+            && lent.prepend(self.out)
+        {
+            self.out.clear();
+        }
+        self.write([&data, tail], limit).await
     }
 
     /// What is staged, and these behind it.
@@ -367,7 +373,7 @@ impl Sink for MessageSink<'_> {
                 if end { b"\r\n0\r\n\r\n" } else { encode::CHUNK_END }
             }
         };
-        self.send(&data, tail, limit).await
+        self.send(data, tail, limit).await
     }
 
     async fn finish(&mut self, trailers: Option<&Block>, limit: SendLimit<'_>) -> Result<(), SinkError> {
