@@ -57,7 +57,7 @@ inline_ int replace_packet(ctx_t *ctx, struct work *work, __u32 bytes)
 	bytes = bounded(bytes, 511);
 	if (bytes < 1 || bytes > sizeof(work->buffer))
 		return -1;
-	if (resize(ctx, l3 + bytes, work->p.l4))
+	if (resize(ctx, l3 + bytes, l3, work->p.l4))
 		return -1;
 	return store(ctx, l3, work->buffer, bytes);
 }

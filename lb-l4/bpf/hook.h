@@ -86,13 +86,6 @@ inline_ int is_egress(ctx_t *ctx, __u32 ifindex)
 	return (ifindex == ctx->ingress_ifindex && !redirect_only) || bpf_map_lookup_elem(&egress, &ifindex);
 }
 
-/* The frame is about to be overwritten as a whole. */
-inline_ long resize(ctx_t *ctx, __u32 bytes, __u32 l4)
-{
-	(void)l4;
-	return bpf_xdp_adjust_tail(ctx, (int)bytes - (int)bpf_xdp_get_buff_len(ctx));
-}
-
 /* Room for `bytes` between layers 2 and 3. `link` holds layer 2, of `l3` bytes. */
 inline_ long grow(ctx_t *ctx, __u32 bytes, int v6, __u8 *link, __u32 l3)
 {
@@ -102,6 +95,19 @@ inline_ long grow(ctx_t *ctx, __u32 bytes, int v6, __u8 *link, __u32 l3)
 	if (bpf_xdp_adjust_head(ctx, -(int)bytes))
 		return -1;
 	return bpf_xdp_store_bytes(ctx, 0, link, l3);
+}
+
+/* The frame is about to be overwritten but for layer 2, of `l3` bytes. Behind a packet that came as a
+ * socket buffer there is no room to grow, before it there is. */
+inline_ long resize(ctx_t *ctx, __u32 bytes, __u32 l3, __u32 l4)
+{
+	int more = (int)bytes - (int)bpf_xdp_get_buff_len(ctx);
+	__u8 link[24];
+
+	(void)l4;
+	if (!bpf_xdp_adjust_tail(ctx, more))
+		return 0;
+	return more > 0 ? grow(ctx, more, 0, link, l3) : -1;
 }
 
 /* The one tag that the frame shall leave with (0: none), in place of `tags`. MACs are written later. */
@@ -179,10 +185,11 @@ inline_ int is_egress(ctx_t *ctx, __u32 ifindex)
 /* What arrives may still owe its checksum (CHECKSUM_PARTIAL), which the kernel would write into
  * the new content. Pulling the start of the checksummed part out of the frame cancels the debt
  * (skb_postpull_rcsum), and changing the tail ends GSO. */
-inline_ long resize(ctx_t *ctx, __u32 bytes, __u32 l4)
+inline_ long resize(ctx_t *ctx, __u32 bytes, __u32 l3, __u32 l4)
 {
 	long failed = bpf_skb_change_tail(ctx, bytes + SHED, 0);
 
+	(void)l3;
 	if (failed || l4 >= SHED)
 		return -1;
 	return bpf_skb_adjust_room(ctx, -SHED, BPF_ADJ_ROOM_MAC, 0);
