@@ -5,7 +5,7 @@ use lb_core::pool::Health;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::servers::{Server, nobody};
-use crate::{assert_fails, assert_passes, watch};
+use crate::{assert_fails, assert_passes, watch, watch_file};
 
 #[tokio::test]
 async fn tcp_passes_where_somebody_listens() {
