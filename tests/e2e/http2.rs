@@ -179,6 +179,9 @@ fn nothing_is_smuggled_from_h2_into_http1() {
         ("two lengths", h2::request_block("GET", "/", &[("content-length", "0"), ("content-length", "1")])),
         ("another Host", h2::request_block("GET", "/", &[("host", "other")])),
         ("a length without a body", h2::request_block("GET", "/", &[("content-length", "5")])),
+        ("a blank before a value", h2::request_block("GET", "/", &[("x", " a")])),
+        ("a blank behind a value", h2::request_block("GET", "/", &[("x", "a\t")])),
+        ("a quote in a name", h2::request_block("GET", "/", &[("x\"y", "a")])),
     ];
     for (what, head) in heads {
         let mut client = H2::connect(lb.addr("web"));
@@ -189,6 +192,8 @@ fn nothing_is_smuggled_from_h2_into_http1() {
         assert!(refusal.kind != HEADERS || refusal.payload[0] == 0x8c, "{what}: answered with {refusal:?}");
     }
     assert!(origin.requests().is_empty(), "a backend saw {:?}", origin.requests());
+    let counted = lb.metric("lb_frontend_bad_requests_total", &[("frontend", "web")]);
+    assert!(counted >= 5.0, "{counted} of them were counted");
 }
 
 #[test]

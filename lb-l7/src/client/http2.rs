@@ -61,11 +61,18 @@ impl Opening {
     fn of(start: &[u8]) -> Option<Self> {
         let length = start.len().min(PREFACE.len());
         match start[..length] == PREFACE[..length] {
-            true if length == PREFACE.len() => Some(Opening::Preface),
-            true => None,
+            true => begins_with_settings(start.get(PREFACE.len()..)?),
             false if start.starts_with(PREFACE_LINE) => Some(Opening::BadPreface),
             false => Some(Opening::Other),
         }
+    }
+}
+
+/// The first frame is SETTINGS, and no acknowledgement (RFC 9113 section 3.4), which `h2` does not look for.
+fn begins_with_settings(frame: &[u8]) -> Option<Opening> {
+    match frame.get(..9)? {
+        [_, _, _, 4, flags, 0, 0, 0, 0] if flags & 1 == 0 => Some(Opening::Preface),
+        _ => Some(Opening::BadPreface),
     }
 }
 
@@ -78,6 +85,7 @@ pub async fn opening(transport: &Transport, inbox: &mut Inbox) -> io::Result<Ope
             }
             match ready!(inbox.poll_fill(transport, cx, false))? {
                 0 if inbox.is_empty() => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                0 if inbox.filled().starts_with(PREFACE_LINE) => return Poll::Ready(Ok(Opening::BadPreface)),
                 0 => return Poll::Ready(Ok(Opening::Other)),
                 _ => {}
             }
@@ -437,6 +445,21 @@ impl Sink for H2Responder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_connection_begins_with_is_told_by_its_first_bytes() {
+        let opening = |rest: &[u8]| Opening::of(&[PREFACE, rest].concat());
+        assert_eq!(
+            [b"".as_slice(), b"GE", b"PRI * HT", PREFACE].map(Opening::of),
+            [None, Some(Opening::Other), None, None]
+        );
+        assert_eq!(opening(b"\0\0\0\x04\0\0\0\0"), None);
+        assert_eq!(opening(b"\0\0\0\x04\0\0\0\0\0"), Some(Opening::Preface));
+        for bad in [b"\0\0\0\x04\x01\0\0\0\0", b"\0\0\0\x04\0\0\0\0\x01", b"\0\0\x08\x06\0\0\0\0\0"] {
+            assert_eq!(opening(bad), Some(Opening::BadPreface), "{bad:?}");
+        }
+        assert_eq!(Opening::of(b"PRI * HTTP/2.0\r\n\r\nXX"), Some(Opening::BadPreface));
+    }
 
     #[test]
     fn the_level_of_rapid_resets_halves_every_second() {

@@ -11,6 +11,7 @@ use http::HeaderMap;
 
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError, Then};
 use crate::head::Block;
+use crate::http2::head::check_field;
 use crate::io::send_limit::{SendLimit, Watch};
 use crate::io::transport::Transport;
 use crate::proxy::headers::FieldSink;
@@ -53,6 +54,7 @@ impl StreamSource {
         self.done = true;
         let Some(trailers) = trailers else { return Poll::Ready(Ok((Bytes::new(), Then::End))) };
         for (name, value) in &trailers {
+            check_field(name, value).map_err(SourceError::Reject)?;
             self.trailers.push_field(name.as_str().as_bytes(), value.as_bytes());
         }
         Poll::Ready(Ok((Bytes::new(), Then::Trailers)))

@@ -1,6 +1,6 @@
 //! Heads between HTTP/2 and ours (RFC 9113 section 8.3).
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use smallvec::SmallVec;
 
 use crate::h1::parse::{decimal, is_authority};
@@ -19,12 +19,18 @@ pub fn request(from: &Request<()>, ended: bool, limits: &HeadLimits, out: &mut R
     }
     out.method = Method::of(method);
     out.method_name = out.block.push_bytes(method);
+    scheme(from)?;
     target(from, limits, out)?;
     fields(from.headers(), limits, &mut out.block)?;
     authority(from, out)?;
     out.body = body_length(&out.block, ended)?;
     out.expects_continue = out.block.has_token(Name::Expect, b"100-continue");
     Ok(())
+}
+
+/// `h2` looks for a scheme, but takes an empty one (RFC 9113 section 8.3.1). Without :authority it leaves it out.
+fn scheme(from: &Request<()>) -> Result<(), Reject> {
+    if from.uri().scheme_str() == Some("") { Err(Reject::bad("empty :scheme")) } else { Ok(()) }
 }
 
 fn target(from: &Request<()>, limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
@@ -43,15 +49,16 @@ fn target(from: &Request<()>, limits: &HeadLimits, out: &mut RequestHead) -> Res
     Ok(())
 }
 
-/// Names and values were checked by `h2`; several Cookie fields become one (RFC 9113 section 8.2.3).
+/// Most of names and values was checked by `h2`; several Cookie fields become one (RFC 9113 section 8.2.3).
 fn fields(from: &HeaderMap, limits: &HeadLimits, out: &mut Block) -> Result<(), Reject> {
     let cookies = from.get_all(http::header::COOKIE);
     let split_cookies = cookies.iter().nth(1).is_some();
     let mut bytes = 0;
     for (name, value) in from {
         bytes += name.as_str().len() + value.len() + 4;
+        check_field(name, value)?;
         if !(split_cookies && name == http::header::COOKIE) {
-            out.push_field(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+            out.push_field(name.as_str().as_bytes(), value.as_bytes());
         }
     }
     if split_cookies {
@@ -63,6 +70,20 @@ fn fields(from: &HeaderMap, limits: &HeadLimits, out: &mut Block) -> Result<(), 
     }
     if bytes > limits.bytes {
         return Err(Reject { status: 431, reason: "header section too large" });
+    }
+    Ok(())
+}
+
+/// What `h2` lets pass: blanks around a value (RFC 9113 section 8.2.1), and the one character of a name that is in no
+/// token (RFC 9110 section 5.6.2).
+pub fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<(), Reject> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let value = value.as_bytes();
+    if is_blank(value.first()) || is_blank(value.last()) {
+        return Err(Reject::bad("blanks around a field value"));
+    }
+    if name.as_str().contains('"') {
+        return Err(Reject::bad("malformed field name"));
     }
     Ok(())
 }
@@ -145,12 +166,28 @@ mod tests {
         assert_eq!(cookies, [(b"cookie".as_slice(), b"a=1; b=2".as_slice())]);
     }
 
+    fn nameless_scheme() -> http::Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some("".parse().expect("known to pass"));
+        parts.authority = Some("a.example".parse().expect("authority"));
+        parts.path_and_query = Some("/".parse().expect("path"));
+        http::Uri::from_parts(parts).expect("URI")
+    }
+
     #[test]
     fn what_cannot_go_down_to_http1_is_refused() {
         for (builder, status) in [
             (Request::get("https://u@a.example/"), 400),
             (Request::get("https://a.example/").header("host", "b.example"), 400),
             (Request::get("/"), 400),
+            (Request::get("https://a.example/").header("a", " x"), 400),
+            (Request::get("https://a.example/").header("a", "x\t"), 400),
+            (
+                Request::get("https://a.example/")
+                    .header(HeaderName::from_lowercase(b"a\"").expect("known to pass"), "x"),
+                400,
+            ),
+            (Request::get(nameless_scheme()), 400),
             (Request::get("https://a.example/").header("content-length", "+1"), 400),
             (Request::get("https://a.example/").header("content-length", "1").header("content-length", "1"), 400),
             (Request::builder().method("CONNECT").uri("a.example:443"), 405),
