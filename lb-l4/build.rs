@@ -1,22 +1,24 @@
-//! Compiles the data plane: one C source, one object for each hook.
+//! Compiles the data plane: one C source, one object for each hook; and the clock beside it.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCES: &str = "bpf";
-const HOOKS: [(&str, &str); 2] = [("HOOK_XDP", "lb_xdp.o"), ("HOOK_TC", "lb_tc.o")];
+/// Source, what it is compiled for, object.
+const OBJECTS: [(&str, &str, &str); 3] =
+    [("lb.c", "HOOK_XDP", "lb_xdp.o"), ("lb.c", "HOOK_TC", "lb_tc.o"), ("clock.c", "HOOK_XDP", "lb_clock.o")];
 
 fn main() {
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=CLANG");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    for (hook, object) in HOOKS {
-        compile(hook, &out.join(object));
+    for (source, hook, object) in OBJECTS {
+        compile(source, hook, &out.join(object));
     }
 }
 
-fn compile(hook: &str, object: &Path) {
+fn compile(source: &str, hook: &str, object: &Path) {
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let mut command = Command::new(&clang);
     command.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]);
@@ -25,11 +27,11 @@ fn compile(hook: &str, object: &Path) {
     if let Some(headers) = multiarch_headers() {
         command.arg("-idirafter").arg(headers);
     }
-    command.arg("-c").arg(Path::new(SOURCES).join("lb.c")).arg("-o").arg(object);
+    command.arg("-c").arg(Path::new(SOURCES).join(source)).arg("-o").arg(object);
     let status = command.status().unwrap_or_else(|error| {
         panic!("cannot run {clang}, which compiles the layer-4 data plane ({error}): `make build` or `apt-get install clang libbpf-dev` installs it")
     });
-    assert!(status.success(), "{clang} did not compile {SOURCES}/lb.c for {hook}");
+    assert!(status.success(), "{clang} did not compile {SOURCES}/{source} for {hook}");
 }
 
 /// Debian keeps `asm/types.h` of the host in a directory that only its own compiler looks into.

@@ -4,9 +4,42 @@
 //! |---|---|
 //! | [`abi`] | the structs that the program (bpf/types.h) and we share |
 //! | [`hash`] | the hashes that both compute |
-//! | [`object`] | the two compiled objects |
+//! | [`object`] | the compiled objects |
+//! | [`desired`], [`rings`] | what the maps should hold, from a snapshot (pure) |
+//! | [`ids`], [`regions`], [`plan`] | who has which place, and the writes from here to there (pure) |
+//! | [`memory`], [`maps`] | the maps, mapped and typed |
+//! | [`directory`], [`loader`], [`links`] | what is pinned, loaded and attached |
+//! | [`attach`] | which interfaces and hooks, and why (pure) |
+//! | [`netlink`], [`ethtool`], [`host`] | what the kernel says about its network |
+//! | [`clock`] | the data plane's time |
+//! | [`control`] | all of it together, for one data plane |
+//! | [`watch`], [`sweep`] | what goes on beside: neighbours, links, flows that age |
+//! | [`tier`] | what the supervisor sees |
 
 pub mod abi;
+pub mod attach;
+pub mod clock;
+pub mod control;
+pub mod desired;
+pub mod directory;
+pub mod error;
+pub mod ethtool;
 pub mod hash;
+pub mod host;
+pub mod ids;
+pub mod links;
+pub mod loader;
+pub mod maps;
+pub mod memory;
+pub mod netlink;
 pub mod object;
+pub mod plan;
 mod pod;
+pub mod regions;
+pub mod rings;
+pub mod sweep;
+pub mod tier;
+pub mod watch;
+
+pub use error::Error;
+pub use tier::{Options, Prepared, Tier, detach};

@@ -6,3 +6,6 @@ pub const XDP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb
 pub const TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_tc.o"));
 /// Name of the program in both.
 pub const PROGRAM: &str = "lb";
+/// What [`crate::clock`] runs.
+pub const CLOCK: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_clock.o"));
+pub const CLOCK_PROGRAM: &str = "lb_clock";

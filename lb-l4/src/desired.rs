@@ -1,0 +1,284 @@
+//! What the maps should hold, from what serves: pure, and without places.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::config::{self, AdminState, Forward, Method, OnBackendDown, Scheduler, Snat, Transport};
+use lb_core::pool::{Backend, Health, Pool};
+use lb_core::scheduler::identity;
+use lb_core::snapshot::{Frontend, Snapshot};
+
+use crate::abi::{Addr, Port, VipKey, dest_state, frontend_flag, mode, on_down, scheduler};
+use crate::rings::{Member, Ring};
+
+/// What this host knows and the configuration does not.
+pub trait Host {
+    /// The address that this host sends from towards `destination`; `None` without a route.
+    fn source(&self, destination: IpAddr) -> Option<IpAddr>;
+}
+
+/// How the program measures time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// Jiffies in a second.
+    pub hz: u32,
+}
+
+/// In the order of the file.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    pub frontends: Vec<DesiredFrontend>,
+    pub ports: SnatPorts,
+    /// Per CPU and tick.
+    pub new_flows: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnatPorts {
+    pub first: u16,
+    pub last: u16,
+}
+
+#[derive(Debug, Clone)]
+pub struct DesiredFrontend {
+    pub name: Arc<str>,
+    pub pool: Arc<str>,
+    pub key: VipKey,
+    pub mode: u8,
+    pub scheduler: u8,
+    pub on_down: u8,
+    pub persistence: Option<Persistence>,
+    pub timeouts: Timeouts,
+    /// Senders' addresses in place of the client's; empty: the client's stays.
+    pub snat: Vec<Addr>,
+    pub dests: Vec<DesiredDest>,
+    /// Of indexes into `dests`.
+    pub ring: Ring,
+}
+
+/// In jiffies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub established: u32,
+    pub syn: u32,
+    pub fin: u32,
+    pub close: u32,
+    pub udp: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Persistence {
+    /// In jiffies.
+    pub timeout: u32,
+    pub prefix4: u8,
+    pub prefix6: u8,
+}
+
+#[derive(Debug, Clone)]
+pub struct DesiredDest {
+    /// Its name in the pool.
+    pub name: Arc<str>,
+    pub addr: Addr,
+    /// 0: the port stays as it is.
+    pub port: Port,
+    pub tunnel_src: Addr,
+    pub weight: u32,
+    pub state: u8,
+}
+
+impl Desired {
+    /// Rings that are made of the same as in `previous` are shared with it.
+    pub fn of(snapshot: &Snapshot, host: &impl Host, clock: Clock, previous: &Desired) -> Self {
+        let l4 = &snapshot.config.l4;
+        let frontend = |(f, forward): (&Arc<Frontend>, &Arc<Forward>)| {
+            let old = previous.frontends.iter().find(|old| old.name == f.config.name);
+            Some(frontend(&f.config, forward, snapshot.pool(&forward.pool)?, host, clock, old))
+        };
+        Self {
+            frontends: snapshot.forward_frontends().filter_map(frontend).collect(),
+            ports: SnatPorts { first: *l4.snat_ports.start(), last: *l4.snat_ports.end() },
+            new_flows: per_tick(l4.new_flows_per_second, clock),
+        }
+    }
+
+    /// Takes up what backends may be given now, and says whether any of it is new. `snapshot` is the one
+    /// that this was made of.
+    pub fn refresh(&mut self, snapshot: &Snapshot) -> bool {
+        let mut changed = false;
+        for frontend in &mut self.frontends {
+            let Some(pool) = snapshot.pool(&frontend.pool) else { continue };
+            let states = members(pool).map(|b| state(b)).collect::<Vec<_>>();
+            if frontend.dests.iter().map(|d| d.state).ne(states.iter().copied()) {
+                frontend.dests.iter_mut().zip(states).for_each(|(dest, state)| dest.state = state);
+                frontend.ring = ring(pool, frontend.scheduler, Some(&frontend.ring));
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
+impl Default for SnatPorts {
+    fn default() -> Self {
+        Self { first: 1024, last: u16::MAX }
+    }
+}
+
+impl Clock {
+    pub fn jiffies(self, duration: Duration) -> u32 {
+        let jiffies = duration.as_millis() * u128::from(self.hz) / 1000;
+        // Times are compared by their difference, so that half the range is the most.
+        jiffies.clamp(1, i32::MAX as u128) as u32
+    }
+
+    /// `now >> tick_shift` is half a second to one second.
+    pub fn tick_shift(self) -> u32 {
+        self.hz.max(1).ilog2()
+    }
+}
+
+fn per_tick(per_second: u32, clock: Clock) -> u32 {
+    let tick = u64::from(per_second) << clock.tick_shift();
+    (tick / u64::from(clock.hz.max(1))).clamp(1, u64::from(u32::MAX)) as u32
+}
+
+fn frontend(
+    config: &config::Frontend,
+    forward: &Forward,
+    pool: &Pool,
+    host: &impl Host,
+    clock: Clock,
+    old: Option<&DesiredFrontend>,
+) -> DesiredFrontend {
+    let scheduler = scheduler(pool.config.scheduler);
+    DesiredFrontend {
+        name: config.name.clone(),
+        pool: pool.config.name.clone(),
+        key: key(config, forward),
+        mode: mode(&forward.method),
+        scheduler,
+        on_down: on_down(forward.on_backend_down),
+        persistence: forward.persistence.map(|p| Persistence {
+            timeout: clock.jiffies(p.timeout),
+            prefix4: p.netmask,
+            prefix6: p.netmask6,
+        }),
+        timeouts: timeouts(&forward.timeouts, clock),
+        snat: snat(&forward.method, pool, host),
+        dests: members(pool).map(|b| dest(b, &forward.method, host)).collect(),
+        ring: ring(pool, scheduler, old.map(|f| &f.ring)),
+    }
+}
+
+pub fn key(config: &config::Frontend, forward: &Forward) -> VipKey {
+    let proto = match forward.protocol {
+        Transport::Tcp => libc::IPPROTO_TCP as u8,
+        Transport::Udp => libc::IPPROTO_UDP as u8,
+    };
+    VipKey { addr: config.listen.ip().into(), port: config.listen.port().into(), proto, zero: [0; 5] }
+}
+
+/// Primaries and backups; of several with one address and port the first.
+fn members(pool: &Pool) -> impl Iterator<Item = &Arc<Backend>> {
+    let mut seen = HashSet::new();
+    pool.backends.iter().chain(&pool.backup).filter(move |b| seen.insert(b.config.address))
+}
+
+fn dest(backend: &Backend, method: &Method, host: &impl Host) -> DesiredDest {
+    let address = backend.config.address;
+    let keeps_port = !matches!(method, Method::Nat { .. });
+    let tunnel_src = match method {
+        Method::Tunnel => host.source(address.ip()).map_or(Addr::default(), Addr::from),
+        _ => Addr::default(),
+    };
+    DesiredDest {
+        name: backend.config.name.clone(),
+        addr: address.ip().into(),
+        port: if keeps_port { Port::default() } else { address.port().into() },
+        tunnel_src,
+        weight: u32::from(backend.config.weight),
+        state: state(backend),
+    }
+}
+
+fn state(backend: &Backend) -> u8 {
+    match (backend.live.health(), backend.admin_state()) {
+        (Health::Down, _) => dest_state::DOWN,
+        (_, AdminState::Ready) if backend.config.weight > 0 => dest_state::READY,
+        _ => dest_state::DRAIN,
+    }
+}
+
+/// Of those that take new flows: the primaries, and where there is none, the backups.
+fn ring(pool: &Pool, scheduler: u8, old: Option<&Ring>) -> Ring {
+    let primaries: HashSet<_> = pool.backends.iter().map(|b| b.config.address).collect();
+    let ready: Vec<(u32, &Arc<Backend>)> =
+        (0..).zip(members(pool)).filter(|(_, b)| state(b) == dest_state::READY).collect();
+    let is_primary = |b: &Backend| primaries.contains(&b.config.address);
+    let use_backups = !ready.iter().any(|(_, b)| is_primary(b));
+    let chosen = ready.into_iter().filter(|(_, b)| is_primary(b) != use_backups);
+    let member = |(index, backend): (u32, &Arc<Backend>)| Member {
+        index,
+        identity: identity(&backend.config.name, backend.config.address),
+        weight: backend.config.weight,
+    };
+    Ring::new(scheduler, chosen.map(member).collect(), old)
+}
+
+fn snat(method: &Method, pool: &Pool, host: &impl Host) -> Vec<Addr> {
+    let mut addresses: Vec<Addr> = match method {
+        Method::Nat { snat: Snat::Auto } => {
+            members(pool).filter_map(|b| host.source(b.config.address.ip())).map(Addr::from).collect()
+        }
+        Method::Nat { snat: Snat::Addresses(addresses) } => addresses.iter().map(|ip| Addr::from(*ip)).collect(),
+        _ => vec![],
+    };
+    addresses.sort_unstable_by_key(|a| a.0);
+    addresses.dedup();
+    addresses
+}
+
+fn timeouts(timeouts: &config::FlowTimeouts, clock: Clock) -> Timeouts {
+    Timeouts {
+        established: clock.jiffies(timeouts.established),
+        syn: clock.jiffies(timeouts.syn),
+        fin: clock.jiffies(timeouts.fin),
+        close: clock.jiffies(timeouts.close),
+        udp: clock.jiffies(timeouts.udp),
+    }
+}
+
+fn mode(method: &Method) -> u8 {
+    match method {
+        Method::Nat { .. } => mode::NAT,
+        Method::Dr => mode::DR,
+        Method::Tunnel => mode::TUNNEL,
+    }
+}
+
+fn scheduler(scheduler: Scheduler) -> u8 {
+    match scheduler {
+        Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
+        Scheduler::LeastConnections => scheduler::LEAST,
+        Scheduler::IpHash => scheduler::SOURCE,
+        Scheduler::Maglev | Scheduler::Random => scheduler::FLOW,
+    }
+}
+
+fn on_down(rule: OnBackendDown) -> u8 {
+    match rule {
+        OnBackendDown::Rebind => on_down::REBIND,
+        OnBackendDown::Reset => on_down::RESET,
+        OnBackendDown::Keep => on_down::KEEP,
+    }
+}
+
+impl DesiredFrontend {
+    /// `enum frontend_flag`
+    pub fn flags(&self) -> u8 {
+        let persist = if self.persistence.is_some() { frontend_flag::PERSIST } else { 0 };
+        persist | if self.snat.is_empty() { 0 } else { frontend_flag::SNAT }
+    }
+}

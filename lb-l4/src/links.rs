@@ -1,0 +1,237 @@
+//! The program on interfaces: attached, replaced in place, removed. What is pinned stays when lb ends.
+//!
+//! `xdp-INDEX` and `tcx-INDEX` are bpf_links. Before Linux 6.6 tc has none: there the program hangs in a
+//! filter, which outlives its maker by itself, and `tc-INDEX` (the pinned program) says that it is ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{LinkOrder, ProgramError, TcAttachType};
+use aya::util::KernelVersion;
+
+use crate::error::Error;
+use crate::loader::{self, Hook};
+
+const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+/// Of our filter where tc has no links: whoever comes first sees every packet.
+const PRIORITY: u16 = 1;
+const HANDLE: TcHandle = TcHandle::new(0, 0x4c34);
+
+/// One attachment, as its pin names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attachment {
+    pub how: How,
+    pub interface: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum How {
+    Xdp,
+    Tcx,
+    Filter,
+}
+
+impl How {
+    pub fn of(hook: Hook) -> Self {
+        match hook {
+            Hook::Xdp => How::Xdp,
+            Hook::Tc if KernelVersion::current().is_ok_and(|v| v >= TCX_SINCE) => How::Tcx,
+            Hook::Tc => How::Filter,
+        }
+    }
+
+    pub fn hook(self) -> Hook {
+        match self {
+            How::Xdp => Hook::Xdp,
+            How::Tcx | How::Filter => Hook::Tc,
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            How::Xdp => "xdp-",
+            How::Tcx => "tcx-",
+            How::Filter => "tc-",
+        }
+    }
+}
+
+/// Why an interface did not take the program.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The driver cannot do it.
+    Unsupported(String),
+    /// Somebody else's program is there.
+    Taken(String),
+    Other(String),
+}
+
+impl Refusal {
+    pub fn reason(&self) -> &str {
+        match self {
+            Refusal::Unsupported(text) | Refusal::Taken(text) | Refusal::Other(text) => text,
+        }
+    }
+}
+
+/// What is pinned in the directory of links.
+pub fn existing(directory: &Path) -> Vec<Attachment> {
+    let Ok(entries) = fs::read_dir(directory) else { return vec![] };
+    entries.flatten().filter_map(|entry| parse(&entry.file_name().to_string_lossy())).collect()
+}
+
+fn parse(name: &str) -> Option<Attachment> {
+    let of = |how: How| Some(Attachment { how, interface: name.strip_prefix(how.prefix())?.parse().ok()? });
+    [How::Xdp, How::Tcx, How::Filter].into_iter().find_map(of)
+}
+
+fn pin(directory: &Path, attachment: Attachment) -> PathBuf {
+    directory.join(format!("{}{}", attachment.how.prefix(), attachment.interface))
+}
+
+/// Makes the program the one that runs there: in place of an older one without a packet between them.
+pub fn attach(directory: &Path, ebpf: &mut Ebpf, attachment: Attachment, name: &str) -> Result<(), Refusal> {
+    let path = pin(directory, attachment);
+    match attachment.how {
+        How::Xdp => attach_xdp(&path, ebpf, attachment.interface),
+        How::Tcx => attach_tcx(&path, ebpf, name),
+        How::Filter => attach_filter(&path, ebpf, name),
+    }
+}
+
+fn attach_xdp(path: &Path, ebpf: &mut Ebpf, interface: u32) -> Result<(), Refusal> {
+    let program = loader::xdp(ebpf).map_err(other)?;
+    if let Some(link) = pinned(path)? {
+        let link = XdpLink::try_from(link).map_err(other)?;
+        if program.attach_to_link(link).is_ok_and(|id| program.take_link(id).is_ok()) {
+            return Ok(());
+        }
+        // The interface is gone and came back under its old index.
+        unpin(path)?;
+    }
+    let id = program.attach_to_if_index(interface, XdpMode::Driver).map_err(refusal)?;
+    let link = program.take_link(id).map_err(other)?;
+    FdLink::try_from(link).map_err(other)?.pin(path).map_err(other).map(drop)
+}
+
+fn attach_tcx(path: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), Refusal> {
+    let program = loader::tc(ebpf).map_err(other)?;
+    if let Some(link) = pinned(path)? {
+        let link = SchedClassifierLink::try_from(link).map_err(other)?;
+        if program.attach_to_link(link).is_ok_and(|id| program.take_link(id).is_ok()) {
+            return Ok(());
+        }
+        unpin(path)?;
+    }
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(name, TcAttachType::Ingress, options).map_err(refusal)?;
+    let link = program.take_link(id).map_err(other)?;
+    FdLink::try_from(link).map_err(other)?.pin(path).map_err(other).map(drop)
+}
+
+fn attach_filter(path: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), Refusal> {
+    let program = loader::tc(ebpf).map_err(other)?;
+    let ours = path.exists();
+    let id = if ours {
+        let link = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, HANDLE, None).map_err(other)?;
+        program.attach_to_link(link)
+    } else {
+        // Fails where there is one already, which is as good.
+        let _ = qdisc_add_clsact(name);
+        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+        program.attach_with_options(name, TcAttachType::Ingress, TcAttachOptions::Netlink(options))
+    };
+    let link = program.take_link(id.map_err(refusal)?).map_err(other)?;
+    // Dropped it would take the filter away.
+    std::mem::forget(link);
+    if ours {
+        unpin(path)?;
+    }
+    program.pin(path).map_err(other)
+}
+
+/// Takes the program away from the interface. It may be gone already, with or without its interface.
+pub fn detach(directory: &Path, attachment: Attachment, name: Option<&str>) -> Result<(), Error> {
+    let path = pin(directory, attachment);
+    if let (How::Filter, Some(name)) = (attachment.how, name)
+        && let Ok(link) = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, HANDLE, None)
+    {
+        // Dropping detaches; whether the filter was still there does not matter.
+        drop(link);
+    }
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Directory { path, source }),
+        _ => Ok(()),
+    }
+}
+
+fn pinned(path: &Path) -> Result<Option<FdLink>, Refusal> {
+    match PinnedLink::from_pin(path) {
+        Ok(link) => Ok(Some(link.into())),
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(other(error)),
+    }
+}
+
+fn unpin(path: &Path) -> Result<(), Refusal> {
+    fs::remove_file(path).map_err(other)
+}
+
+fn refusal(error: ProgramError) -> Refusal {
+    let code = os_code(&error);
+    match code {
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => Refusal::Unsupported(reason(&error)),
+        Some(libc::EBUSY | libc::EEXIST) => Refusal::Taken(reason(&error)),
+        _ => Refusal::Other(reason(&error)),
+    }
+}
+
+fn other(error: impl std::error::Error) -> Refusal {
+    Refusal::Other(reason(&error))
+}
+
+/// With everything beneath it.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn os_code(error: &ProgramError) -> Option<i32> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(code) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return Some(code);
+        }
+        if let Some(TcError::IoError(error)) = error.downcast_ref::<TcError>() {
+            return error.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_name_hook_and_interface() {
+        assert_eq!(parse("xdp-12"), Some(Attachment { how: How::Xdp, interface: 12 }));
+        assert_eq!(parse("tcx-3"), Some(Attachment { how: How::Tcx, interface: 3 }));
+        assert_eq!(parse("tc-3"), Some(Attachment { how: How::Filter, interface: 3 }));
+        assert_eq!(parse("tc-x"), None);
+        assert_eq!(parse("maps"), None);
+    }
+}

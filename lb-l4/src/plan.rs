@@ -1,0 +1,579 @@
+//! From what the maps hold and what they should hold to the writes in between, in an order in which no
+//! packet ever sees half a change.
+//!
+//! Additions come first: new rings into free room, destinations, then the frontend's `ring` in one
+//! store, then `vips`. Removals go the other way round. What is unchanged is not written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::abi::{Addr, Dest, Frontend, Port, VipKey, dest_state};
+use crate::desired::{Desired, DesiredDest, DesiredFrontend, SnatPorts};
+use crate::hash::addr_bit;
+use crate::ids::Places;
+use crate::regions::Regions;
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// `base` is even: the array has two entries to an element.
+    WriteRing {
+        base: u32,
+        entries: Vec<u32>,
+    },
+    WriteSnat {
+        index: u32,
+        address: Addr,
+    },
+    WriteDest {
+        index: u32,
+        dest: Dest,
+    },
+    /// Everything but `ring`.
+    WriteFrontend {
+        index: u32,
+        frontend: Frontend,
+    },
+    SetRing {
+        index: u32,
+        ring: u64,
+    },
+    InsertVip {
+        key: VipKey,
+        index: u32,
+    },
+    RemoveVip {
+        key: VipKey,
+    },
+    WriteVipBits(Box<VipBits>),
+    WriteLimits {
+        ports: SnatPorts,
+        new_flows: u32,
+    },
+    /// Nothing is left of what stood there before: no load, no statistics.
+    ClearDest {
+        index: u32,
+    },
+}
+
+pub type VipBits = [u64; 64];
+
+/// How much the maps hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    pub frontends: u32,
+    pub dests: u32,
+    /// Entries, two to an element.
+    pub ring_entries: u32,
+    pub vips: u32,
+    pub snat: u32,
+}
+
+/// A destination is the same as long as these are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DestKey {
+    pub frontend: VipKey,
+    pub addr: Addr,
+    pub port: Port,
+    pub mode: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    #[error("{wanted} layer-4 frontends, and the maps hold {most}")]
+    Frontends { wanted: u32, most: u32 },
+    #[error("{wanted} backends of layer-4 frontends, and the maps hold {most}")]
+    Dests { wanted: u32, most: u32 },
+    #[error("the rings of the schedulers take {wanted} entries, and the maps hold {most}")]
+    Rings { wanted: u32, most: u32 },
+    #[error("{wanted} addresses and ports of layer-4 frontends, and the maps hold {most}")]
+    Vips { wanted: u32, most: u32 },
+    #[error("{wanted} addresses for `snat`, and the maps hold {most}")]
+    Snat { wanted: u32, most: u32 },
+}
+
+/// The content of the maps as this process knows it, and who has which place.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    capacity: Capacity,
+    frontend_places: Places<VipKey>,
+    dest_places: Places<DestKey>,
+    regions: Regions,
+    /// By place.
+    frontends: BTreeMap<u32, Frontend>,
+    dests: HashMap<u32, Dest>,
+    rings: HashMap<u32, Written>,
+    vips: HashMap<VipKey, u32>,
+    vip_bits: Box<VipBits>,
+    snat: Vec<Addr>,
+    limits: Option<(SnatPorts, u32)>,
+}
+
+/// The ring of one frontend, as it stands in the map.
+#[derive(Debug, Clone)]
+struct Written {
+    base: u32,
+    entries: Arc<[u32]>,
+}
+
+/// What was found in pinned maps.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub frontends: Vec<(u32, Frontend)>,
+    pub dests: Vec<(u32, Dest)>,
+    pub vips: Vec<(VipKey, u32)>,
+    /// By place of the frontend.
+    pub rings: Vec<(u32, Vec<u32>)>,
+    pub snat: Vec<Addr>,
+    pub vip_bits: VipBits,
+    pub limits: (SnatPorts, u32),
+}
+
+impl Layout {
+    /// Of maps that were just made.
+    pub fn empty(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            frontend_places: Places::new(capacity.frontends),
+            dest_places: Places::new(capacity.dests),
+            regions: Regions::new(capacity.ring_entries / 2),
+            frontends: BTreeMap::new(),
+            dests: HashMap::new(),
+            rings: HashMap::new(),
+            vips: HashMap::new(),
+            vip_bits: Box::new([0; 64]),
+            snat: vec![],
+            limits: None,
+        }
+    }
+
+    /// Of maps that another process left behind. What contradicts itself counts as not there, and is
+    /// written anew.
+    pub fn restore(capacity: Capacity, found: Found) -> Self {
+        let mut layout = Self::empty(capacity);
+        for (index, frontend) in found.frontends {
+            if layout.frontend_places.restore(index, vip_key(&frontend), frontend.used != 0) {
+                layout.frontends.insert(index, frontend);
+            }
+        }
+        for (index, dest) in found.dests {
+            let key = layout.frontends.get(&dest.frontend).map(|frontend| dest_key(vip_key(frontend), &dest));
+            // What is not taken up is still known by its place: a new owner must differ in incarnation.
+            if let Some(key) = key.filter(|key| key.addr != Addr::default()) {
+                layout.dest_places.restore(index, key, dest.state != dest_state::UNUSED);
+            }
+            layout.dests.insert(index, dest);
+        }
+        for (index, entries) in found.rings {
+            layout.restore_ring(index, entries);
+        }
+        layout.vips = found.vips.into_iter().collect();
+        layout.vip_bits = Box::new(found.vip_bits);
+        layout.snat = found.snat;
+        layout.limits = Some(found.limits);
+        layout
+    }
+
+    fn restore_ring(&mut self, index: u32, entries: Vec<u32>) {
+        let Some(frontend) = self.frontends.get(&index) else { return };
+        let (base, _) = unpack(frontend.ring);
+        if base.is_multiple_of(2) && self.regions.reserve(base / 2, elements(entries.len())) {
+            self.rings.insert(index, Written { base, entries: entries.into() });
+        }
+    }
+
+    /// Does it fit, whatever the health of the backends will be?
+    pub fn check(&self, desired: &Desired) -> Result<(), TooMuch> {
+        let (needed, most) = (entries_needed(desired), self.capacity);
+        match () {
+            () if needed.frontends > most.frontends => {
+                Err(TooMuch::Frontends { wanted: needed.frontends, most: most.frontends })
+            }
+            () if needed.dests > most.dests => Err(TooMuch::Dests { wanted: needed.dests, most: most.dests }),
+            () if needed.ring_entries > most.ring_entries => {
+                Err(TooMuch::Rings { wanted: needed.ring_entries, most: most.ring_entries })
+            }
+            () if needed.vips > most.vips => Err(TooMuch::Vips { wanted: needed.vips, most: most.vips }),
+            () if needed.snat > most.snat => Err(TooMuch::Snat { wanted: needed.snat, most: most.snat }),
+            () => Ok(()),
+        }
+    }
+
+    /// The writes that make the maps hold `desired`; from then on this layout counts on them.
+    /// Rings for which there is no room yet are left as they are: see [`Change::deferred`].
+    pub fn change(&mut self, desired: &Desired, now: Instant) -> Change {
+        let mut change = Change::default();
+        self.limits(desired, &mut change);
+        let wanted: HashSet<VipKey> = desired.frontends.iter().map(|f| f.key).collect();
+        let gone: Vec<VipKey> =
+            self.frontend_places.all_used().map(|(k, _)| k).filter(|k| !wanted.contains(k)).collect();
+        self.retire_all(desired, &gone);
+        let snat = self.snat_bases(desired, &mut change);
+        let places: Vec<u32> = desired.frontends.iter().map(|f| self.frontend_place(&f.key, &mut change)).collect();
+        for (frontend, place) in desired.frontends.iter().zip(&places) {
+            self.add(frontend, *place, snat[&frontend.snat], now, &mut change);
+        }
+        self.insert_vips(desired, &places, &mut change);
+        for key in &gone {
+            self.unuse_frontend(key, now, &mut change);
+        }
+        self.unuse_dests(&mut change);
+        self.forget_vip_bits(desired, &mut change);
+        change
+    }
+
+    /// The place of a frontend in use.
+    pub fn frontend_place_of(&self, key: &VipKey) -> Option<u32> {
+        self.frontend_places.used(key)
+    }
+
+    /// The place of a destination in use.
+    pub fn dest_place_of(&self, key: &DestKey) -> Option<u32> {
+        self.dest_places.used(key)
+    }
+
+    /// No flow names the place: may be forgotten if nobody uses it.
+    pub fn forget_dest(&mut self, index: u32) {
+        self.dest_places.forget(index);
+    }
+
+    /// Places that are retired: flows may still name them.
+    pub fn retired_dests(&self) -> Vec<u32> {
+        self.dests.keys().copied().filter(|index| self.dest_places.is_retired(*index)).collect()
+    }
+
+    fn limits(&mut self, desired: &Desired, change: &mut Change) {
+        let limits = (desired.ports, desired.new_flows);
+        if self.limits.replace(limits) != Some(limits) {
+            change.push(Operation::WriteLimits { ports: limits.0, new_flows: limits.1 });
+        }
+    }
+
+    /// Before anything new takes a place, so that a full map can be rearranged.
+    fn retire_all(&mut self, desired: &Desired, gone: &[VipKey]) {
+        let wanted: HashSet<DestKey> =
+            desired.frontends.iter().flat_map(|f| f.dests.iter().map(|d| key_of(f, d))).collect();
+        let lost: Vec<DestKey> = self.dest_places.all_used().map(|(k, _)| k).filter(|k| !wanted.contains(k)).collect();
+        lost.iter().for_each(|key| self.dest_places.retire(key));
+        gone.iter().for_each(|key| self.frontend_places.retire(key));
+    }
+
+    /// Lists of addresses that are the same share their entries; new ones stand behind all old ones
+    /// while there is room, so that what frontends use is not overwritten.
+    fn snat_bases(&mut self, desired: &Desired, change: &mut Change) -> HashMap<Vec<Addr>, u32> {
+        let mut bases = HashMap::from([(vec![], 0)]);
+        let lists: Vec<&Vec<Addr>> = desired.frontends.iter().map(|f| &f.snat).collect();
+        let used = |layout: &Self| layout.snat_in_use();
+        for list in lists {
+            if bases.contains_key(list) {
+                continue;
+            }
+            let taken: HashSet<u32> = used(self).into_iter().chain(ranges(&bases)).collect();
+            let base = self.find_snat(list, &taken);
+            for (index, address) in (base..).zip(list) {
+                if self.snat.len() <= index as usize {
+                    self.snat.resize(index as usize + 1, Addr::default());
+                }
+                if self.snat[index as usize] != *address {
+                    self.snat[index as usize] = *address;
+                    change.push(Operation::WriteSnat { index, address: *address });
+                }
+            }
+            bases.insert(list.clone(), base);
+        }
+        bases
+    }
+
+    fn snat_in_use(&self) -> HashSet<u32> {
+        let used = self.frontends.values().filter(|f| f.used != 0);
+        used.flat_map(|f| f.snat_base..f.snat_base.saturating_add(f.snat_count)).collect()
+    }
+
+    /// Where a frontend has the list already, else free entries, else (all are taken) the first.
+    fn find_snat(&self, list: &[Addr], taken: &HashSet<u32>) -> u32 {
+        let holds = |base: u32| self.snat.get(base as usize..).is_some_and(|rest| rest.starts_with(list));
+        let used = self.frontends.values().filter(|f| f.used != 0 && f.snat_count as usize == list.len());
+        if let Some(base) = used.map(|f| f.snat_base).filter(|base| holds(*base)).min() {
+            return base;
+        }
+        let last = self.capacity.snat.saturating_sub(list.len() as u32);
+        let is_free = |base: &u32| (*base..*base + list.len() as u32).all(|i| !taken.contains(&i));
+        (0..=last).find(is_free).unwrap_or(0)
+    }
+
+    fn frontend_place(&mut self, key: &VipKey, change: &mut Change) -> u32 {
+        // `check` has found that there is a place.
+        let index = self.frontend_places.take(*key).unwrap_or(0);
+        let newcomer = self.frontends.get(&index).is_some_and(|f| vip_key(f) != *key);
+        if newcomer {
+            self.close(index, change);
+            self.disown(index, change);
+        }
+        index
+    }
+
+    /// Where places are scarce, one that goes to another frontend may still be in use: no packet may find
+    /// its way there meanwhile.
+    fn close(&mut self, frontend: u32, change: &mut Change) {
+        let open: Vec<VipKey> =
+            self.vips.iter().filter(|(_, index)| **index == frontend).map(|(key, _)| *key).collect();
+        for key in open {
+            self.vips.remove(&key);
+            change.push(Operation::RemoveVip { key });
+        }
+    }
+
+    /// Retired destinations of a frontend whose place goes to another one must not pass for its own.
+    fn disown(&mut self, frontend: u32, change: &mut Change) {
+        let of_it = self.dests.iter().filter(|(_, dest)| dest.frontend == frontend).map(|(index, _)| *index);
+        let orphans: Vec<u32> = of_it.filter(|index| self.dest_places.is_retired(*index)).collect();
+        for index in orphans {
+            self.dest_places.forget(index);
+            let incarnation = self.dests[&index].incarnation.wrapping_add(1);
+            self.put_dest(index, Dest { incarnation, ..Dest::default() }, change);
+        }
+    }
+
+    fn add(&mut self, desired: &DesiredFrontend, place: u32, snat: u32, now: Instant, change: &mut Change) {
+        let dests: Vec<u32> = desired.dests.iter().map(|dest| self.add_dest(desired, dest, place, change)).collect();
+        let ring = self.write_ring(desired, place, &dests, now, change);
+        let known = self.frontends.get(&place).copied().unwrap_or_default();
+        let frontend = Frontend { ring: known.ring, ..frontend(desired, snat) };
+        if frontend != known {
+            change.push(Operation::WriteFrontend { index: place, frontend });
+        }
+        if ring != known.ring {
+            change.push(Operation::SetRing { index: place, ring });
+        }
+        self.frontends.insert(place, Frontend { ring, ..frontend });
+    }
+
+    fn add_dest(&mut self, frontend: &DesiredFrontend, desired: &DesiredDest, place: u32, change: &mut Change) -> u32 {
+        let key = key_of(frontend, desired);
+        let index = self.dest_places.take(key).unwrap_or(0);
+        let before = self.dests.get(&index);
+        let is_same = before.is_some_and(|d| d.frontend == place && dest_key(frontend.key, d) == key);
+        let was = before.map_or(0, |d| d.incarnation);
+        if !is_same {
+            change.push(Operation::ClearDest { index });
+        }
+        let dest = Dest {
+            addr: desired.addr,
+            tunnel_src: desired.tunnel_src,
+            frontend: place,
+            weight: desired.weight,
+            port: desired.port,
+            incarnation: if is_same { was } else { was.wrapping_add(1) },
+            state: desired.state,
+            on_down: frontend.on_down,
+            mode: frontend.mode,
+            zero: [0; 17],
+        };
+        self.put_dest(index, dest, change);
+        index
+    }
+
+    fn put_dest(&mut self, index: u32, dest: Dest, change: &mut Change) {
+        if self.dests.insert(index, dest) != Some(dest) {
+            change.push(Operation::WriteDest { index, dest });
+        }
+    }
+
+    /// What `ring` of the frontend shall be.
+    fn write_ring(
+        &mut self,
+        desired: &DesiredFrontend,
+        place: u32,
+        dests: &[u32],
+        now: Instant,
+        change: &mut Change,
+    ) -> u64 {
+        let entries: Arc<[u32]> = desired.ring.entries.iter().map(|i| dests[*i as usize]).collect();
+        if let Some(written) = self.rings.get(&place).filter(|written| written.entries == entries) {
+            return pack(written.base, entries.len());
+        }
+        let Some(element) = self.regions.allocate(elements(entries.len()), now) else {
+            change.deferred = true;
+            return self.rings.get(&place).map_or(0, |written| pack(written.base, written.entries.len()));
+        };
+        let base = element * 2;
+        if !entries.is_empty() {
+            change.push(Operation::WriteRing { base, entries: entries.to_vec() });
+        }
+        let ring = pack(base, entries.len());
+        if let Some(old) = self.rings.insert(place, Written { base, entries }) {
+            self.release(&old, now);
+        }
+        ring
+    }
+
+    fn release(&mut self, ring: &Written, now: Instant) {
+        self.regions.release(ring.base / 2, elements(ring.entries.len()), now);
+    }
+
+    fn insert_vips(&mut self, desired: &Desired, places: &[u32], change: &mut Change) {
+        let mut wanted = HashMap::new();
+        for (key, frontend) in vip_targets(desired) {
+            wanted.entry(key).or_insert(places[frontend]);
+        }
+        // The bits first: a set bit only makes the program look.
+        let mut bits = self.vip_bits.clone();
+        wanted.keys().for_each(|key| set_bit(&mut bits, &key.addr));
+        self.put_vip_bits(bits, change);
+        for (key, index) in &wanted {
+            if self.vips.insert(*key, *index) != Some(*index) {
+                change.push(Operation::InsertVip { key: *key, index: *index });
+            }
+        }
+        let old: Vec<VipKey> = self.vips.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in old {
+            self.vips.remove(&key);
+            change.push(Operation::RemoveVip { key });
+        }
+    }
+
+    fn forget_vip_bits(&mut self, desired: &Desired, change: &mut Change) {
+        let mut bits = Box::new([0; 64]);
+        desired.frontends.iter().for_each(|f| set_bit(&mut bits, &f.key.addr));
+        self.put_vip_bits(bits, change);
+    }
+
+    fn put_vip_bits(&mut self, bits: Box<VipBits>, change: &mut Change) {
+        if self.vip_bits != bits {
+            self.vip_bits = bits.clone();
+            change.push(Operation::WriteVipBits(bits));
+        }
+    }
+
+    fn unuse_frontend(&mut self, key: &VipKey, now: Instant, change: &mut Change) {
+        // Its place may have gone to another one by now.
+        let Some((index, frontend)) = self.frontends.iter().find(|(_, f)| vip_key(f) == *key && f.used != 0) else {
+            return;
+        };
+        let (index, frontend) = (*index, Frontend { used: 0, ..*frontend });
+        change.push(Operation::SetRing { index, ring: 0 });
+        change.push(Operation::WriteFrontend { index, frontend });
+        self.frontends.insert(index, Frontend { ring: 0, ..frontend });
+        if let Some(old) = self.rings.remove(&index) {
+            self.release(&old, now);
+        }
+    }
+
+    /// Retired ones, and what a process that was killed left half done.
+    fn unuse_dests(&mut self, change: &mut Change) {
+        let used: HashSet<u32> = self.dest_places.all_used().map(|(_, index)| index).collect();
+        let over: Vec<u32> = self
+            .dests
+            .iter()
+            .filter(|(i, d)| d.state != dest_state::UNUSED && !used.contains(i))
+            .map(|(i, _)| *i)
+            .collect();
+        for index in over {
+            let dest = Dest { state: dest_state::UNUSED, ..self.dests[&index] };
+            self.put_dest(index, dest, change);
+        }
+    }
+}
+
+/// What is to be written, in this order.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub operations: Vec<Operation>,
+    /// Some ring found no room, for the old ones rest: the same change is due again after the grace.
+    pub deferred: bool,
+}
+
+impl Change {
+    fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+}
+
+/// What a configuration takes, whatever the health of its backends will be.
+pub fn entries_needed(desired: &Desired) -> Capacity {
+    let sum = |count: fn(&DesiredFrontend) -> usize| desired.frontends.iter().map(count).sum::<usize>() as u32;
+    let snat: HashSet<&Vec<Addr>> = desired.frontends.iter().map(|f| &f.snat).collect();
+    Capacity {
+        frontends: desired.frontends.len() as u32,
+        dests: sum(|f| f.dests.len()),
+        // A new ring is written beside the old one; each begins at an even entry.
+        ring_entries: 2 * sum(|f| f.ring.entries.len().max(f.dests.len()) + 1),
+        vips: vip_targets(desired).map(|(key, _)| key).collect::<HashSet<_>>().len() as u32,
+        snat: snat.iter().map(|list| list.len()).sum::<usize>() as u32,
+    }
+}
+
+/// All keys of `vips`, each with the index of a frontend; the first one of a key counts. For each
+/// address there is one under which echo requests are answered.
+fn vip_targets(desired: &Desired) -> impl Iterator<Item = (VipKey, usize)> {
+    let echo = |key: &VipKey| {
+        let is_v4 = std::net::IpAddr::from(key.addr).is_ipv4();
+        let proto = if is_v4 { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+        VipKey { port: Port::default(), proto: proto as u8, ..*key }
+    };
+    desired.frontends.iter().enumerate().flat_map(move |(i, f)| [(f.key, i), (echo(&f.key), i)])
+}
+
+fn frontend(desired: &DesiredFrontend, snat: u32) -> Frontend {
+    let persistence = desired.persistence;
+    Frontend {
+        ring: 0,
+        mode: desired.mode,
+        scheduler: desired.scheduler,
+        flags: desired.flags(),
+        on_down: desired.on_down,
+        prefix4: persistence.map_or(32, |p| p.prefix4),
+        prefix6: persistence.map_or(128, |p| p.prefix6),
+        proto: desired.key.proto,
+        used: 1,
+        established: desired.timeouts.established,
+        syn: desired.timeouts.syn,
+        fin: desired.timeouts.fin,
+        close: desired.timeouts.close,
+        udp: desired.timeouts.udp,
+        persist: persistence.map_or(0, |p| p.timeout),
+        snat_base: snat,
+        snat_count: desired.snat.len() as u32,
+        addr: desired.key.addr,
+        port: desired.key.port,
+        zero: [0; 6],
+    }
+}
+
+pub fn key_of(frontend: &DesiredFrontend, dest: &DesiredDest) -> DestKey {
+    DestKey { frontend: frontend.key, addr: dest.addr, port: dest.port, mode: frontend.mode }
+}
+
+fn dest_key(frontend: VipKey, dest: &Dest) -> DestKey {
+    DestKey { frontend, addr: dest.addr, port: dest.port, mode: dest.mode }
+}
+
+fn vip_key(frontend: &Frontend) -> VipKey {
+    VipKey { addr: frontend.addr, port: frontend.port, proto: frontend.proto, zero: [0; 5] }
+}
+
+fn set_bit(bits: &mut VipBits, addr: &Addr) {
+    let bit = addr_bit(addr);
+    bits[bit >> 6] |= 1 << (bit & 63);
+}
+
+fn ranges(bases: &HashMap<Vec<Addr>, u32>) -> Vec<u32> {
+    bases.iter().flat_map(|(list, base)| *base..*base + list.len() as u32).collect()
+}
+
+/// Base and size of a ring, in entries.
+pub fn unpack(ring: u64) -> (u32, u32) {
+    ((ring >> 32) as u32, ring as u32)
+}
+
+fn pack(base: u32, size: usize) -> u64 {
+    if size == 0 { 0 } else { u64::from(base) << 32 | size as u64 }
+}
+
+fn elements(entries: usize) -> u32 {
+    (entries as u32).div_ceil(2)
+}
+
+#[cfg(test)]
+mod tests;

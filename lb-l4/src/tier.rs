@@ -1,0 +1,182 @@
+//! The tier as the supervisor sees it: start, prepare, commit, and what it knows.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lb_core::snapshot::Snapshot;
+use tracing::{error, info, warn};
+
+use crate::clock::JiffyClock;
+use crate::control::{self, Control};
+use crate::desired::Desired;
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::host::Host;
+use crate::links;
+use crate::watch::Watch;
+
+/// Cannot be changed by a reload.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// On a bpf file system; see [`crate::directory::default_path`].
+    pub directory: PathBuf,
+}
+
+/// Layer 4 of this process. Without layer-4 frontends it does nothing and holds nothing.
+pub struct Tier {
+    options: Options,
+    running: Mutex<Option<Running>>,
+}
+
+/// A data plane, and the thread that looks after it.
+pub(crate) struct Running {
+    pub control: Arc<Mutex<Control>>,
+    pub watch: Watch,
+}
+
+/// Everything that a reload needs and that could fail, done; see [`Tier::prepare`]. Dropped without a
+/// commit it changes nothing that forwards.
+pub struct Prepared(Step);
+
+enum Step {
+    /// There is no layer 4, before or after.
+    Nothing,
+    /// The first layer-4 frontend has come.
+    Begin(Box<Running>),
+    Change {
+        snapshot: Arc<Snapshot>,
+        desired: Box<Desired>,
+        host: Box<Host>,
+    },
+    /// The last one goes.
+    End,
+}
+
+impl Tier {
+    /// When it returns, packets of layer-4 frontends are forwarded: by what an lb before this one has
+    /// left attached, all along.
+    pub fn start(options: Options, snapshot: Arc<Snapshot>) -> Result<Self, Error> {
+        let running = if has_layer4(&snapshot) {
+            Some(Running::start(&options, snapshot)?)
+        } else {
+            if links_left(&options) {
+                warn!(
+                    "an lb before this one has left layer 4 forwarding, of which this configuration has none: `lb detach` ends it"
+                );
+            }
+            None
+        };
+        Ok(Self { options, running: Mutex::new(running) })
+    }
+
+    /// Attaches to new interfaces, and finds out whether everything fits. Changes nothing that forwards.
+    pub fn prepare(&self, snapshot: Arc<Snapshot>) -> Result<Prepared, Error> {
+        let running = self.lock();
+        let step = match (running.as_ref(), has_layer4(&snapshot)) {
+            (None, false) => Step::Nothing,
+            (Some(_), false) => Step::End,
+            (None, true) => Step::Begin(Box::new(Running::start(&self.options, snapshot)?)),
+            (Some(running), true) => {
+                let host = Box::new(Host::look().map_err(Error::Netlink)?);
+                let mut control = running.control();
+                let (desired, choices) = control.plan(&snapshot, &host)?;
+                control.extend(&host, choices)?;
+                Step::Change { snapshot, desired: Box::new(desired), host }
+            }
+        };
+        Ok(Prepared(step))
+    }
+
+    /// Forwards by what was prepared. Cannot fail.
+    #[expect(clippy::disallowed_methods, reason = "a driver: the grace of rings begins now")]
+    pub fn commit(&self, mut prepared: Prepared) {
+        let mut running = self.lock();
+        match std::mem::replace(&mut prepared.0, Step::Nothing) {
+            Step::Nothing => {}
+            Step::Begin(new) => *running = Some(*new),
+            Step::End => {
+                if let Some(old) = running.take() {
+                    old.end();
+                }
+            }
+            Step::Change { snapshot, desired, host } => {
+                if let Some(running) = running.as_ref() {
+                    running.control().commit(snapshot, *desired, &host, Instant::now());
+                    running.watch.wake();
+                }
+            }
+        }
+    }
+
+    /// Health or an operator's command has changed what some backend may be given.
+    #[expect(clippy::disallowed_methods, reason = "a driver: the grace of rings begins now")]
+    pub fn health_changed(&self) {
+        if let Some(running) = self.lock().as_ref()
+            && running.control().refresh(Instant::now())
+        {
+            running.watch.wake();
+        }
+    }
+
+    /// This process no longer looks after what it has attached, which goes on forwarding.
+    pub fn leave(&self) {
+        if let Some(running) = self.lock().take() {
+            running.watch.stop();
+            info!("layer 4 goes on forwarding without lb; `lb detach` would end it");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    #[expect(clippy::disallowed_methods, reason = "a driver: the grace of rings begins now")]
+    fn start(options: &Options, snapshot: Arc<Snapshot>) -> Result<Self, Error> {
+        let mut jiffies = JiffyClock::load()?;
+        let control = Control::start(&options.directory, snapshot, &mut jiffies, Instant::now())?;
+        let control = Arc::new(Mutex::new(control));
+        let watch = Watch::start(control.clone(), jiffies)?;
+        Ok(Self { control, watch })
+    }
+
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(self) {
+        self.watch.stop();
+        let Some(control) = Arc::into_inner(self.control) else { return };
+        match control.into_inner().unwrap_or_else(PoisonError::into_inner).remove() {
+            Ok(_) => info!("there is no layer-4 frontend any more: the data plane is removed"),
+            Err(error) => error!(%error, "cannot remove the data plane"),
+        }
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // `commit` has left nothing behind.
+        if let Step::Begin(running) = std::mem::replace(&mut self.0, Step::Nothing) {
+            running.end();
+        }
+    }
+}
+
+/// Removes what an lb has left in `directory`, of which none may be running: the interfaces that it was
+/// attached to. `None`: nothing was there.
+pub fn detach(options: &Options) -> Result<Option<usize>, Error> {
+    let Some(directory) = Directory::existing(&options.directory)? else { return Ok(None) };
+    control::remove_all(directory).map(|attachments| Some(attachments.len()))
+}
+
+/// Does something forward that no lb looks after?
+fn links_left(options: &Options) -> bool {
+    matches!(Directory::existing(&options.directory), Ok(Some(directory)) if !links::existing(&directory.links()).is_empty())
+}
+
+fn has_layer4(snapshot: &Snapshot) -> bool {
+    snapshot.forward_frontends().next().is_some()
+}

@@ -1,0 +1,222 @@
+//! The thread that looks after a data plane: neighbours, routes and links as they change, the flow table
+//! as it ages, and rings that wait for room.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tracing::{debug, error, warn};
+
+use crate::clock::JiffyClock;
+use crate::control::Control;
+use crate::error::Error;
+use crate::host::Host;
+use crate::netlink::{Event, Link, Monitor};
+use crate::regions::GRACE;
+use crate::sweep::{Sweep, Tally};
+
+/// Between two looks at a part of the flow table.
+const STEP: Duration = Duration::from_millis(100);
+/// In so many steps all of it has been looked at.
+const STEPS: u32 = 50;
+/// Between two times that the kernel is asked to know the way to every backend.
+const RESOLVE: Duration = Duration::from_secs(3);
+
+/// Ends with [`Watch::stop`].
+pub struct Watch {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    bell: EventFd,
+    stop: AtomicBool,
+    tally: Mutex<Arc<Tally>>,
+}
+
+impl Watch {
+    pub fn start(control: Arc<Mutex<Control>>, jiffies: JiffyClock) -> Result<Self, Error> {
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
+        let bell = bell.map_err(|errno| Error::Thread(errno.into()))?;
+        let shared = Arc::new(Shared { bell, stop: AtomicBool::new(false), tally: Mutex::default() });
+        let monitor = Monitor::open().map_err(Error::Netlink)?;
+        let watcher = Watcher::new(control, jiffies, monitor, shared.clone());
+        let thread = std::thread::Builder::new().name("l4".to_owned()).spawn(move || watcher.run());
+        Ok(Self { shared, thread: thread.map_err(Error::Thread)? })
+    }
+
+    /// Something has changed that it should look at soon.
+    pub fn wake(&self) {
+        // A bell that cannot ring more often has rung.
+        let _ = self.shared.bell.write(1);
+    }
+
+    /// What the latest walk over all of the flow table has found.
+    pub fn tally(&self) -> Arc<Tally> {
+        lock(&self.shared.tally).clone()
+    }
+
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.wake();
+        if self.thread.join().is_err() {
+            error!("the thread of layer 4 had panicked");
+        }
+    }
+}
+
+struct Watcher {
+    control: Arc<Mutex<Control>>,
+    jiffies: JiffyClock,
+    monitor: Monitor,
+    shared: Arc<Shared>,
+    sweep: Sweep,
+    neighbours: HashMap<(u32, IpAddr), Option<Vec<u8>>>,
+    links: HashMap<u32, Link>,
+    next_step: Instant,
+    next_resolve: Instant,
+    /// When rings that found no room are tried again.
+    retry: Option<Instant>,
+}
+
+impl Watcher {
+    fn new(control: Arc<Mutex<Control>>, jiffies: JiffyClock, monitor: Monitor, shared: Arc<Shared>) -> Self {
+        let maps = lock(&control).maps.clone();
+        let sweep = Sweep::new(maps, STEPS);
+        let now = clock();
+        let (neighbours, links) = (HashMap::new(), HashMap::new());
+        Self {
+            control,
+            jiffies,
+            monitor,
+            shared,
+            sweep,
+            neighbours,
+            links,
+            next_step: now,
+            next_resolve: now,
+            retry: None,
+        }
+    }
+
+    fn run(mut self) {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.wait();
+            let _ = self.shared.bell.read();
+            self.hear();
+            self.step(clock());
+        }
+    }
+
+    fn wait(&self) {
+        let due = [Some(self.next_step), Some(self.next_resolve), self.retry].into_iter().flatten().min();
+        let wait = due.map_or(STEP, |due| due.saturating_duration_since(clock()));
+        let timeout = PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        let mut ready = [
+            PollFd::new(self.monitor.fd(), PollFlags::POLLIN),
+            PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN),
+        ];
+        // EINTR is as good as a timeout.
+        let _ = poll(&mut ready, timeout);
+    }
+
+    /// What the kernel says about the network since the last time.
+    fn hear(&mut self) {
+        let events = match self.monitor.events() {
+            Ok(events) => events,
+            Err(error) => return warn!(%error, "cannot hear of changes of the network"),
+        };
+        let mut links_changed = false;
+        let mut changed = false;
+        for event in events {
+            match event {
+                Event::Neighbour { interface, address, mac } => changed |= self.learn(interface, address, mac),
+                Event::Link(Some(link)) => {
+                    if self.links.insert(link.index, link.clone()).as_ref() != Some(&link) {
+                        links_changed = true;
+                    }
+                }
+                Event::Link(None) | Event::Overrun => links_changed = true,
+                Event::Route | Event::Address => changed = true,
+            }
+        }
+        if links_changed {
+            self.follow_links();
+        }
+        if changed || links_changed {
+            debug!("the network has changed: next hops are looked up anew");
+            lock(&self.control).maps.raise_epoch();
+            // Routes may lead over other neighbours now.
+            self.next_resolve = clock();
+        }
+    }
+
+    /// Did a neighbour get another address? States that come and go (reachable, stale) change nothing.
+    fn learn(&mut self, interface: u32, address: IpAddr, mac: Option<Vec<u8>>) -> bool {
+        let before = self.neighbours.insert((interface, address), mac.clone());
+        if mac.is_none() {
+            self.neighbours.remove(&(interface, address));
+        }
+        before.flatten() != mac
+    }
+
+    /// VLANs may have come and gone on top of interfaces that XDP holds.
+    fn follow_links(&mut self) {
+        let control = lock(&self.control);
+        let done = Host::look().map_err(Error::Netlink).and_then(|host| control.send_where_attached(&host));
+        if let Err(error) = done {
+            warn!(%error, "cannot follow a change of network interfaces");
+        }
+    }
+
+    fn step(&mut self, now: Instant) {
+        if now >= self.next_step {
+            self.next_step = now + STEP;
+            self.sweep_on();
+        }
+        if now >= self.next_resolve {
+            self.next_resolve = now + RESOLVE;
+            self.resolve();
+        }
+        if self.retry.is_none_or(|retry| now >= retry) {
+            let deferred = lock(&self.control).write(now);
+            self.retry = deferred.then(|| now + GRACE / 4);
+        }
+    }
+
+    fn sweep_on(&mut self) {
+        match self.jiffies.now() {
+            Ok(now) => {
+                if let Some(tally) = self.sweep.step(now) {
+                    lock(&self.control).forget_dests(&tally);
+                    *lock(&self.shared.tally) = Arc::new(tally);
+                }
+            }
+            Err(error) => warn!(%error, "cannot read the time of the data plane"),
+        }
+    }
+
+    /// A backend whose neighbour entry goes stale while it is idle would cost its next packets.
+    fn resolve(&mut self) {
+        let backends: Vec<IpAddr> = lock(&self.control).backends().collect();
+        match Host::look() {
+            Ok(host) => host.resolve(backends.into_iter()),
+            Err(error) => warn!(%error, "cannot have the neighbours of backends resolved"),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver of everything here; rings and sweeps get the time from it")]
+fn clock() -> Instant {
+    Instant::now()
+}
