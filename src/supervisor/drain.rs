@@ -20,6 +20,7 @@ impl Supervisor {
         info!(longest_s = longest.as_secs(), "draining");
         // A reload that is under way ends first.
         let Some(stack) = self.stack.lock().await.take() else { return Ok(()) };
+        self.forwarder.leave();
         let mut drained = std::pin::pin!(stack.tier.drain(longest));
         let mut ping = service::watchdog();
         // The admin socket and the metrics (which say that it is not ready) stay to the end.

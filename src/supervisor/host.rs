@@ -21,6 +21,11 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Layer 4 lives on in one place for each network namespace.
+pub fn layer4_options() -> lb_l4::Options {
+    lb_l4::Options { directory: lb_l4::directory::default_path() }
+}
+
 /// Gives up all capabilities but [`KEPT`], and lets no child (a check's script) inherit even that.
 ///
 /// Capabilities belong to a thread and pass to those that it starts, so this comes before the first

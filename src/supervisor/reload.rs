@@ -67,6 +67,7 @@ type LockedStack = OwnedMappedMutexGuard<Option<Stack>, Stack>;
 struct Ready {
     snapshot: Arc<Snapshot>,
     tier: Prepared,
+    forwarder: lb_l4::Prepared,
     endpoints: PreparedEndpoints,
     watch: Option<Option<FileWatch>>,
     changes: Vec<String>,
@@ -118,14 +119,16 @@ impl Supervisor {
             .transpose()?;
         let endpoints = PreparedEndpoints::prepare(&old.config, &config)?;
         let tier = stack.tier.prepare(snapshot.clone())?;
-        Ok(Ready { snapshot, tier, endpoints, watch, changes, warnings: warnings.to_string() })
+        let forwarder = self.forwarder.prepare(snapshot.clone())?;
+        Ok(Ready { snapshot, tier, forwarder, endpoints, watch, changes, warnings: warnings.to_string() })
     }
 
     fn commit(self: &Arc<Self>, stack: &mut Stack, ready: Ready, trigger: Trigger, begin: Instant) -> ReloadReport {
         let old = self.snapshot();
-        let Ready { snapshot, tier, endpoints, watch, changes, warnings } = ready;
+        let Ready { snapshot, tier, forwarder, endpoints, watch, changes, warnings } = ready;
         stack.tier.commit(tier);
         snapshot.settle(&old);
+        self.forwarder.commit(forwarder);
         stack.checker.apply(snapshot.clone());
         endpoints.commit(&mut stack.endpoints, self);
         if let Some(watch) = watch {

@@ -13,13 +13,13 @@ use lb_core::snapshot::Snapshot;
 use lb_l7::{Plan, Tier};
 use prometheus::Registry;
 use tokio::sync::{Mutex, Notify};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::clock::{now, wall_clock};
 use super::endpoints::{BoundEndpoints, Endpoints};
 use super::reload::Reloads;
 use super::watch::FileWatch;
-use super::{own_metrics, service};
+use super::{host, own_metrics, service};
 use crate::admin::messages::Phase;
 use crate::exit::Silent;
 use crate::logging::Logging;
@@ -33,6 +33,7 @@ pub struct Supervisor {
     pub(super) logging: Arc<Logging>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) registry: Registry,
+    pub(super) forwarder: Arc<lb_l4::Tier>,
     /// Raised by the file watcher.
     pub(super) changed: Arc<Notify>,
     /// What a reload changes; whoever holds it is alone. `None`: draining.
@@ -73,10 +74,14 @@ impl Supervisor {
         let workers = workers(&config);
         let snapshot = Arc::new(Snapshot::build(config.clone(), loaded.sha256, workers, None));
         let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())?;
+        // Last of what can fail: from here on packets are forwarded.
+        let forwarder = Arc::new(lb_l4::Tier::start(host::layer4_options(), snapshot.clone())?);
         let changed = Arc::new(Notify::new());
         let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
-        let supervisor = Arc::new(Self::new(path, tier.plan_source(), logging, changed)?);
+        let supervisor = Arc::new(Self::new(path, tier.plan_source(), forwarder, logging, changed)?);
         let endpoints = endpoints.serve(&supervisor);
+        // Before the first check: no change is missed.
+        supervisor.follow_changes(&snapshot);
         let checker = Checker::start(snapshot.clone());
         *supervisor.stack.lock().await = Some(Stack { tier, checker, endpoints, watch });
         supervisor.enter(Phase::Serving);
@@ -93,11 +98,34 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    fn new(path: PathBuf, plans: Arc<ArcSwap<Plan>>, logging: Arc<Logging>, changed: Arc<Notify>) -> Result<Self> {
+    fn new(
+        path: PathBuf,
+        plans: Arc<ArcSwap<Plan>>,
+        forwarder: Arc<lb_l4::Tier>,
+        logging: Arc<Logging>,
+        changed: Arc<Notify>,
+    ) -> Result<Self> {
         let reloads = Arc::new(Reloads::none(wall_clock()));
         let registry = own_metrics::registry(&plans, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Ok(Self { path, started: now(), plans, logging, reloads, registry, changed, stack: Arc::default(), phase })
+        let stack = Arc::default();
+        Ok(Self { path, started: now(), plans, forwarder, logging, reloads, registry, changed, stack, phase })
+    }
+
+    /// Layer 4 computes ahead by what is available, so it is told of changes at once.
+    fn follow_changes(&self, snapshot: &Snapshot) {
+        let (mut changes, forwarder) = (snapshot.changes.listen(), self.forwarder.clone());
+        tokio::spawn(async move {
+            loop {
+                changes.heard().await;
+                let forwarder = forwarder.clone();
+                // A ring of tens of thousands of entries takes a while.
+                let done = tokio::task::spawn_blocking(move || forwarder.health_changed()).await;
+                if let Err(error) = done {
+                    error!(%error, "a bug: layer 4 did not take up a change of health");
+                }
+            }
+        });
     }
 
     /// Returns when the watched file changed.
