@@ -23,24 +23,24 @@ inline_ __u32 minus(__u16 total, __u16 part)
 }
 
 #ifdef HOOK_XDP
-inline_ void adjust_transport(ctx_t *ctx, __u32 offset, int udp, int v6, __u16 addresses, __u16 total)
+inline_ void adjust_transport(ctx_t *ctx, __u32 offset, int udp, __u16 addresses, __u16 total)
 {
 	__u16 *check = at(ctx, offset, sizeof(*check)), sum;
 
 	(void)addresses;
-	if (!check || (udp && !v6 && !*check)) /* RFC 768: no checksum */
+	if (!check || (udp && !*check)) /* there is none (RFC 768, RFC 6935) */
 		return;
 	sum = adjusted(*check, total);
 	*check = udp && !sum ? 0xffff : sum;
 }
 #else
 /* The checksum may still be the device's to make; then only the addresses are in it (CHECKSUM_PARTIAL). */
-inline_ void adjust_transport(ctx_t *ctx, __u32 offset, int udp, int v6, __u16 addresses, __u16 total)
+inline_ void adjust_transport(ctx_t *ctx, __u32 offset, int udp, __u16 addresses, __u16 total)
 {
 	__u64 zero = udp ? BPF_F_MARK_MANGLED_0 : 0;
 	__u16 *check = at(ctx, offset, sizeof(*check));
 
-	if (!check || (udp && !v6 && !*check))
+	if (!check || (udp && !*check))
 		return;
 	bpf_l4_csum_replace(ctx, offset, 0, addresses, BPF_F_PSEUDO_HDR | zero);
 	bpf_l4_csum_replace(ctx, offset, 0, minus(total, addresses), zero);
@@ -79,7 +79,7 @@ inline_ int rewrite_nat(ctx_t *ctx, __u32 l3, __u32 l4, int v6, int udp, int lat
 	void *ip;
 
 	if (!later) {
-		adjust_transport(ctx, l4 + checksum_offset(udp), udp, v6, flow->addr_delta, flow->total_delta);
+		adjust_transport(ctx, l4 + checksum_offset(udp), udp, flow->addr_delta, flow->total_delta);
 		ports = at(ctx, l4, sizeof(*ports));
 		if (!ports)
 			return -1;
@@ -245,7 +245,7 @@ function int clamp_mss(ctx_t *ctx, struct work *work, __u32 mtu)
 	if ((offset - work->p.l4) & 1) /* the words of the sum straddle it */
 		delta = (delta >> 8 | delta << 8) & 0xffff;
 	check = work->p.l4 + offsetof(struct tcphdr, check);
-	adjust_transport(ctx, check, 0, work->p.v6, 0, delta);
+	adjust_transport(ctx, check, 0, 0, delta);
 	return 0;
 }
 
