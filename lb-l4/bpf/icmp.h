@@ -35,6 +35,31 @@ inline_ __u32 given_mtu(ctx_t *ctx, const struct packet *p)
 	return p->v6 ? bpf_ntohl(icmp->un.gateway) : bpf_ntohs(icmp->un.frag.mtu);
 }
 
+/* Steps over extension headers, and leaves the protocol behind them in `key`. Offset of the transport,
+ * or 0: there is none, as in a fragment other than the first. */
+function __u32 quoted_extensions(ctx_t *ctx, __u32 offset, struct flow_key *key)
+{
+	struct fragment_header *header;
+
+	if (!key)
+		return 0;
+	for (int i = 0; i < MAX_EXTENSIONS && is_extension(key->proto); i++) {
+		header = at(ctx, offset, sizeof(*header));
+		if (!header)
+			return 0;
+		if (key->proto != IPPROTO_FRAGMENT)
+			offset += (header->reserved + 1) * 8;
+		else if (header->offset & bpf_htons(0xfff8))
+			return 0;
+		else
+			offset += sizeof(*header);
+		if (offset >= MAX_L4)
+			return 0;
+		key->proto = header->next;
+	}
+	return is_extension(key->proto) ? 0 : offset;
+}
+
 /* Addresses and protocol of a packet quoted at `offset`, into `key`. Offset of its transport, or 0. */
 inline_ __u32 quoted_addresses(ctx_t *ctx, int v6, __u32 offset, struct flow_key *key)
 {
@@ -49,7 +74,7 @@ inline_ __u32 quoted_addresses(ctx_t *ctx, int v6, __u32 offset, struct flow_key
 		__builtin_memcpy(&key->src, &ip6->saddr, 16);
 		__builtin_memcpy(&key->dst, &ip6->daddr, 16);
 		key->proto = ip6->nexthdr;
-		return offset + sizeof(*ip6);
+		return quoted_extensions(ctx, offset + sizeof(*ip6), key);
 	}
 	ip4 = at(ctx, offset, sizeof(*ip4));
 	if (!ip4 || ip4->version != 4 || ip4->ihl < 5 || ip4->frag_off & IP_OFFSET)
@@ -60,15 +85,23 @@ inline_ __u32 quoted_addresses(ctx_t *ctx, int v6, __u32 offset, struct flow_key
 	return offset + ip4->ihl * 4;
 }
 
-inline_ int quoted_ports(ctx_t *ctx, __u32 offset, struct flow_key *key)
+/* What stands behind the packet in its frame is no quotation. */
+inline_ int quoted_ports(ctx_t *ctx, const struct packet *p, __u32 offset, struct flow_key *key)
 {
 	__be16 *ports = at(ctx, offset, QUOTED_TRANSPORT);
 
-	if (!ports || (key->proto != IPPROTO_TCP && key->proto != IPPROTO_UDP))
+	if (!ports || offset + QUOTED_TRANSPORT > (__u32)p->l3 + p->length)
+		return -1;
+	if ( (key->proto != IPPROTO_TCP && key->proto != IPPROTO_UDP))
 		return -1;
 	key->sport = ports[0];
 	key->dport = ports[1];
 	return 0;
+}
+
+inline_ int same_addr(const struct addr *a, const struct addr *b)
+{
+	return a->q[0] == b->q[0] && a->q[1] == b->q[1];
 }
 
 inline_ void reverse(struct flow_key *key)
@@ -92,9 +125,9 @@ inline_ __u32 live_flow(struct work *work)
 }
 
 /* The quoted packet as the receiver of the error knows it: what the flow does to a packet, backwards. */
-inline_ int rewrite_quote(ctx_t *ctx, const struct packet *p, const struct flow *flow)
+inline_ int rewrite_quote(ctx_t *ctx, const struct packet *p, __u32 transport, const struct flow *flow)
 {
-	__u32 offset = p->l4 + sizeof(struct icmphdr), transport;
+	__u32 offset = p->l4 + sizeof(struct icmphdr);
 	struct ipv6hdr *ip6;
 	struct iphdr *ip4;
 	__be16 *ports;
@@ -109,7 +142,6 @@ inline_ int rewrite_quote(ctx_t *ctx, const struct packet *p, const struct flow 
 		quoted[1] = flow->new_dst.q[1];
 		quoted[2] = flow->new_src.q[0];
 		quoted[3] = flow->new_src.q[1];
-		transport = offset + sizeof(*ip6);
 	} else {
 		ip4 = at(ctx, offset, sizeof(*ip4));
 		if (!ip4)
@@ -117,7 +149,6 @@ inline_ int rewrite_quote(ctx_t *ctx, const struct packet *p, const struct flow 
 		ip4->saddr = flow->new_dst.q[1] >> 32;
 		ip4->daddr = flow->new_src.q[1] >> 32;
 		ip4->check = adjusted(ip4->check, flow->addr_delta);
-		transport = offset + ip4->ihl * 4;
 	}
 	ports = at(ctx, transport, QUOTED_TRANSPORT);
 	if (!ports)
@@ -161,7 +192,7 @@ inline_ int rewrite_error(ctx_t *ctx, const struct packet *p, const struct flow 
 	return 0;
 }
 
-function int forward_error_nat(ctx_t *ctx, struct work *work, __u32 place)
+function int forward_error_nat(ctx_t *ctx, struct work *work, __u32 place, __u32 transport)
 {
 	struct flow *flow = flow_at(place);
 	int found, ttl;
@@ -172,7 +203,7 @@ function int forward_error_nat(ctx_t *ctx, struct work *work, __u32 place)
 	if (found == HOP_NOWHERE)
 		return drop(work, DROP_NO_ROUTE);
 	ttl = found == HOP_FOUND;
-	if (rewrite_quote(ctx, &work->p, flow) || rewrite_error(ctx, &work->p, flow, ttl))
+	if (rewrite_quote(ctx, &work->p, transport, flow) || rewrite_error(ctx, &work->p, flow, ttl))
 		return drop(work, DROP_HEADROOM);
 	count_packet(work, flow->flags & FLOW_REPLY);
 	count(COUNT_ICMP_FORWARDED);
@@ -182,6 +213,13 @@ function int forward_error_nat(ctx_t *ctx, struct work *work, __u32 place)
 	return PASS_UP;
 }
 
+/* Is it the tunnel from where the error was sent to, up to `end`? */
+inline_ int is_tunnel(const struct work *work, const struct dest *dest, const struct addr *end)
+{
+	return dest && dest->mode == MODE_TUNNEL && same_addr(&dest->addr, end) &&
+	       same_addr(&dest->tunnel_src, &work->p.key.dst);
+}
+
 /* About a packet inside a tunnel: remember the path's MTU, and tell the client (RFC 2003, 4 and 5). */
 function int tunnel_error(ctx_t *ctx, struct work *work, __u32 inner)
 {
@@ -189,16 +227,18 @@ function int tunnel_error(ctx_t *ctx, struct work *work, __u32 inner)
 	struct settings *settings = get_settings();
 	struct dest_hop *known;
 	struct flow *flow;
+	struct addr end;
 
 	if (!work || !settings || !is_too_big(ctx, &work->p))
 		return PASS;
+	end = work->key.dst;
 	transport = quoted_addresses(ctx, work->p.v6, inner, &work->key);
-	if (!transport || quoted_ports(ctx, transport, &work->key))
+	if (!transport || quoted_ports(ctx, &work->p, transport, &work->key))
 		return PASS;
 	place = live_flow(work);
 	flow = flow_at(place);
 	mtu = given_mtu(ctx, &work->p);
-	if (!flow || mtu < (work->p.v6 ? MIN_MTU6 : MIN_MTU4) || mtu > 0xffff)
+	if (!flow || !is_tunnel(work, dest_at(flow->dest), &end) || mtu < (work->p.v6 ? MIN_MTU6 : MIN_MTU4) || mtu > 0xffff)
 		return PASS;
 	work->dest = flow->dest;
 	known = bpf_map_lookup_elem(&hops, &work->dest);
@@ -227,11 +267,11 @@ function int icmp_error(ctx_t *ctx, struct work *work)
 		return PASS;
 	offset = work->p.l4 + sizeof(struct icmphdr);
 	transport = quoted_addresses(ctx, work->p.v6, offset, &work->key);
-	if (!transport)
+	if (!transport || !same_addr(&work->key.src, &work->p.key.dst)) /* not to who sent that */
 		return PASS;
 	if (work->key.proto == (work->p.v6 ? IPPROTO_IPV6 : IPPROTO_IPIP))
 		return tunnel_error(ctx, work, transport);
-	if (quoted_ports(ctx, transport, &work->key))
+	if (quoted_ports(ctx, &work->p, transport, &work->key))
 		return PASS;
 	reverse(&work->key);
 	place = live_flow(work);
@@ -242,7 +282,7 @@ function int icmp_error(ctx_t *ctx, struct work *work)
 	if (work->p.ttl <= 1)
 		return drop(work, DROP_TTL); /* RFC 1122, 3.2.2: no error about an error */
 	if (dest->mode == MODE_NAT)
-		return forward_error_nat(ctx, work, place);
+		return forward_error_nat(ctx, work, place, transport);
 	count(COUNT_ICMP_FORWARDED);
 	return dest->mode == MODE_DR ? forward_dr(ctx, work) : forward_tunnel(ctx, work);
 }
