@@ -102,6 +102,11 @@ inline_ __u32 write_error(ctx_t *ctx, struct work *work, __u32 from, __u32 lengt
 	return header + 8 + quote;
 }
 
+inline_ int is_icmp(const struct packet *p)
+{
+	return p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP;
+}
+
 /* Tells the sender of this packet, and drops it. */
 function int answer_error(ctx_t *ctx, struct work *work, __u32 what, __u32 mtu, __u32 why)
 {
@@ -109,6 +114,9 @@ function int answer_error(ctx_t *ctx, struct work *work, __u32 what, __u32 mtu, 
 
 	if (!work)
 		return DROP;
+	/* RFC 1122, 3.2.2: none about an error, nor about a fragment other than the first. */
+	if (is_icmp(&work->p) || (work->p.fragment == LATER && !work->p.v6))
+		return drop(work, why);
 	bytes = write_error(ctx, work, work->p.l3, work->p.length, &work->p.key, what >> 8, what, mtu);
 	drop(work, why);
 	if (!bytes || replace_packet(ctx, work, bytes) || swap_macs(ctx))
