@@ -105,6 +105,8 @@ inline_ int rebind(ctx_t *ctx, struct work *work)
 		return drop(work, DROP_BACKEND_DOWN);
 	if (work->p.ttl <= 1)
 		return answer_time_exceeded(ctx, work);
+	if (work->p.flags & (TCP_RST | TCP_SYN) && !is_first_syn(&work->p))
+		return drop(work, DROP_NO_FLOW);
 	count(COUNT_REBOUND);
 	return SCHEDULE;
 }
