@@ -126,7 +126,7 @@ inline_ __u32 turn_to(struct work *work, const struct frontend *frontend, __u32 
 	if (!settings || !size)
 		return NONE;
 	if (frontend->scheduler == SCHED_LEAST)
-		return least(ring);
+		return attempt ? walk_ring(ring, attempt - 1) : least(ring);
 	if (frontend->scheduler == SCHED_ROUND_ROBIN)
 		index = next_turn(work->frontend, size);
 	else if (frontend->scheduler == SCHED_SOURCE)
