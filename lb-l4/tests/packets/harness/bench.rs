@@ -1,0 +1,226 @@
+//! Model and program side by side: each packet goes through both, and everything is compared.
+
+use std::net::SocketAddr;
+
+use lb_l4::abi::{Counter, Frontend};
+
+use super::compare::{self, Clocks};
+use super::net::{self, CLIENTS};
+use super::program::{Program, Ran};
+use super::world;
+use crate::checks;
+use crate::model::{Config, Hook, Model, Verdict};
+use crate::packet::Build;
+
+/// Far from 0, and so that adding a timeout wraps.
+const NOW: u32 = u32::MAX - 1_000_000;
+const BUCKETS: u32 = 64;
+
+pub struct Bench {
+    pub model: Model,
+    program: Program,
+    base: Config,
+    real_now: u32,
+}
+
+/// What the table of cases says about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Not ours: untouched.
+    Pass,
+    /// Rewritten, the kernel forwards it.
+    Up,
+    /// By this interface.
+    To(u32),
+    Answer,
+    Drop(Counter),
+}
+
+/// A frame that left.
+pub struct Left(pub Vec<u8>);
+
+impl Bench {
+    /// Moves this thread into a namespace of its own. `None` without the rights to.
+    pub fn open(hook: Hook) -> Option<Self> {
+        net::enter(hook as usize).then(|| Self::with_buckets(hook, BUCKETS))
+    }
+
+    fn with_buckets(hook: Hook, buckets: u32) -> Self {
+        let base = world::config(hook);
+        let mut program = Program::load(hook, &base, buckets);
+        program.attach();
+        net::address();
+        let mut bench = Self { model: Model::new(base.clone(), NOW), program, base, real_now: 0 };
+        bench.program.maps.clear();
+        bench.reset();
+        bench
+    }
+
+    pub fn hook(&self) -> Hook {
+        self.model.config.hook
+    }
+
+    /// Nothing has happened yet.
+    pub fn reset(&mut self) {
+        self.program.maps.write(&self.base);
+        self.real_now = self.read_clock();
+        self.program.maps.clear();
+        self.model = Model::new(self.base.clone(), NOW);
+    }
+
+    /// A new flow tells when it was made.
+    fn read_clock(&mut self) -> u32 {
+        let probe =
+            Build::udp(("198.51.100.250".parse().expect("an address"), 1), (world::vip(false), world::port::DR));
+        self.program.run(CLIENTS, &probe.frame());
+        let flow = self.program.maps.buckets().find_map(|bucket| {
+            let way = bucket.tags.iter().position(|tag| *tag != 0)?;
+            Some(bucket.ways[way])
+        });
+        flow.expect("a flow of the probe").created
+    }
+
+    /// From a client.
+    pub fn send(&mut self, packet: &Build, expect: Expect) -> Left {
+        self.frame(CLIENTS, &packet.frame(), expect)
+    }
+
+    /// From a backend.
+    pub fn reply(&mut self, packet: &Build, expect: Expect) -> Left {
+        self.frame(net::BACKENDS, &packet.frame(), expect)
+    }
+
+    pub fn frame(&mut self, ingress: u32, frame: &[u8], expect: Expect) -> Left {
+        let left = self.unverified(ingress, frame, expect);
+        if !matches!(expect, Expect::Pass | Expect::Drop(_)) {
+            checks::verify(&left.0).unwrap_or_else(|error| panic!("{error} in {:02x?}", left.0));
+        }
+        left
+    }
+
+    /// A frame whose checksums were wrong before, or that the crate for checks does not read.
+    pub fn unverified(&mut self, ingress: u32, frame: &[u8], expect: Expect) -> Left {
+        let before = self.model.state.counters.clone();
+        let verdict = self.model.forward(ingress, frame);
+        let ran = self.program.run(ingress, frame).expect("a frame that the kernel accepts");
+        let counted = |counter: Counter| self.model.state.counters[counter as usize] > before[counter as usize];
+        assert!(agrees(expect, &verdict, counted), "the table says {expect:?}, the model {verdict:02x?}");
+        if let Some(difference) = self.difference(ingress, frame, &verdict, &ran) {
+            panic!("{difference}");
+        }
+        self.compare_state();
+        Left(ran.frame)
+    }
+
+    /// Without an expectation; what differs, if something does.
+    pub fn try_frame(&mut self, ingress: u32, frame: &[u8]) -> Result<Verdict, String> {
+        let Some(ran) = self.program.run(ingress, frame) else { return Ok(Verdict::Pass) };
+        let verdict = self.model.forward(ingress, frame);
+        match self.difference(ingress, frame, &verdict, &ran) {
+            None => Ok(verdict),
+            Some(difference) => Err(difference),
+        }
+    }
+
+    pub fn compare_state(&self) {
+        let lines = self.state_differences();
+        assert!(lines.is_empty(), "{}", lines.join("\n"));
+    }
+
+    pub fn state_differences(&self) -> Vec<String> {
+        let clocks = Clocks { real_now: self.real_now, now: self.model.now };
+        compare::differences(&self.model.state, &compare::read(&self.program.maps, &self.model.config, clocks))
+    }
+
+    fn difference(&self, ingress: u32, frame: &[u8], verdict: &Verdict, ran: &Ran) -> Option<String> {
+        let (code, bytes) = expected(self.hook(), ingress, frame, verdict);
+        let same = code == ran.code && bytes.is_none_or(|bytes| bytes == ran.frame);
+        let counters = self.program.maps.nonzero_counters();
+        (!same).then(|| {
+            format!(
+                "for {frame:02x?}\nmodel:   {code} {bytes:02x?}\nprogram: {} {:02x?}\nprogram's counters: {counters:?}",
+                ran.code, ran.frame
+            )
+        })
+    }
+
+    /// The control plane writes.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.model.config);
+        self.program.maps.write(&self.model.config);
+    }
+
+    pub fn frontend(&mut self, id: u32, change: impl FnOnce(&mut Frontend)) {
+        self.configure(|config| change(&mut config.frontends[id as usize]));
+    }
+
+    /// The kernel does not know the backend's MAC address meanwhile.
+    pub fn without_neighbour(&mut self, v6: bool, host: u8, then: impl FnOnce(&mut Self)) {
+        let addr = net::backend(v6, 2, host);
+        net::ip(&format!("neigh del {addr} dev backends\n"));
+        then(self);
+        net::ip(&format!("neigh replace {addr} lladdr 02:00:00:00:02:{host:02x} nud permanent dev backends\n"));
+    }
+
+    /// So that the limit of new flows begins anew; another tick for each family.
+    pub fn fresh_tick(&mut self, v6: bool) {
+        let top = 31 - self.real_now.leading_zeros();
+        self.configure(|config| config.settings.tick_shift = if v6 { top - 1 } else { top });
+    }
+
+    /// Jiffies pass: for the program, everything becomes older.
+    pub fn advance(&mut self, jiffies: u32) {
+        self.model.now = self.model.now.wrapping_add(jiffies);
+        self.program.maps.age(jiffies);
+    }
+
+    /// Sum over a frontend's destinations of what `loads` says: active, inactive.
+    pub fn loads(&self, frontend: u32) -> Vec<(u32, u32)> {
+        let dests = self.model.config.dests.iter().enumerate().filter(|(_, dest)| dest.frontend == frontend);
+        dests.map(|(i, _)| (self.model.state.loads[i].active, self.model.state.loads[i].inactive)).collect()
+    }
+
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.model.state.counters[counter as usize]
+    }
+
+    /// Indexes of a frontend's destinations.
+    pub fn dests(&self, port: u16, v6: bool, proto: u8) -> Vec<usize> {
+        let frontend = world::frontend(port, v6, proto);
+        (0..self.model.config.dests.len()).filter(|&i| self.model.config.dests[i].frontend == frontend).collect()
+    }
+}
+
+fn agrees(expect: Expect, verdict: &Verdict, counted: impl Fn(Counter) -> bool) -> bool {
+    match (expect, verdict) {
+        (Expect::Pass, Verdict::Pass) | (Expect::Answer, Verdict::Answer(_)) => true,
+        (Expect::Up, Verdict::PassRewritten(_)) => counted(Counter::PassedUp),
+        (Expect::To(interface), Verdict::Forward { ifindex, .. }) => interface == *ifindex,
+        (Expect::Drop(reason), Verdict::Drop(other)) => reason == *other,
+        _ => false,
+    }
+}
+
+/// The program's return value, and the frame it leaves where that matters.
+fn expected<'a>(hook: Hook, ingress: u32, frame: &'a [u8], verdict: &'a Verdict) -> (i32, Option<&'a [u8]>) {
+    const XDP: [i32; 6] = [2, 2, 3, 4, 3, 1];
+    const TC: [i32; 6] = [-1, 0, 7, 7, 7, 2];
+    let codes = if hook == Hook::Xdp { XDP } else { TC };
+    match verdict {
+        Verdict::Pass => (codes[0], Some(frame)),
+        Verdict::PassRewritten(bytes) => (codes[1], Some(bytes)),
+        Verdict::Forward { ifindex, bytes } => (codes[if *ifindex == ingress { 2 } else { 3 }], Some(bytes)),
+        Verdict::Answer(bytes) => (codes[4], Some(bytes)),
+        Verdict::Drop(_) => (codes[5], None),
+    }
+}
+
+impl Left {
+    pub fn src(&self) -> SocketAddr {
+        checks::ends(&self.0).0
+    }
+
+    pub fn dst(&self) -> SocketAddr {
+        checks::ends(&self.0).1
+    }
+}

@@ -1,0 +1,269 @@
+//! The compiled program in the kernel, its maps, and BPF_PROG_TEST_RUN.
+
+use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader, Pod};
+use lb_l4::abi::{
+    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Load, Persist, PersistKey, Settings, Stats,
+    VipKey, Vlan, WAYS,
+};
+use lb_l4::object;
+
+use super::net;
+use crate::model::{Config, Hook};
+
+const LARGEST: usize = 9000;
+/// xdp_md: six words.
+const XDP_CONTEXT: usize = 24;
+/// __sk_buff, and where in it the interface stands.
+const SKB_CONTEXT: usize = 192;
+const SKB_IFINDEX: usize = 40;
+
+pub struct Program {
+    hook: Hook,
+    ebpf: Ebpf,
+    pub maps: Maps,
+}
+
+pub struct Maps {
+    settings: Array<MapData, Settings>,
+    frontends: Array<MapData, Frontend>,
+    dests: Array<MapData, Dest>,
+    rings: Array<MapData, u64>,
+    snat: Array<MapData, Addr>,
+    vips: HashMap<MapData, VipKey, u32>,
+    egress: DevMapHash<MapData>,
+    vlans: HashMap<MapData, u32, Vlan>,
+    pub flows: Array<MapData, Bucket>,
+    pub hops: Array<MapData, DestHop>,
+    pub loads: Array<MapData, Load>,
+    pub stats: PerCpuArray<MapData, Stats>,
+    pub counters: PerCpuArray<MapData, u64>,
+    pub turns: PerCpuArray<MapData, u32>,
+    pub persistence: HashMap<MapData, PersistKey, Persist>,
+    pub fragments: HashMap<MapData, FragKey, Frag>,
+    written: Option<Config>,
+}
+
+/// What a run gives: the program's return value, and the frame as it left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    pub code: i32,
+    pub frame: Vec<u8>,
+}
+
+impl Program {
+    /// Into this thread's namespace, with a table of so many buckets.
+    pub fn load(hook: Hook, config: &Config, buckets: u32) -> Self {
+        let mut loader = EbpfLoader::new();
+        let entries = [
+            ("flows", buckets),
+            ("frontends", config.frontends.len() as u32),
+            ("turns", config.frontends.len() as u32),
+            ("rings", 4096),
+        ];
+        let mask = buckets - 1;
+        loader.override_global("bucket_mask", &mask, true);
+        for (map, size) in entries {
+            loader.map_max_entries(map, size);
+        }
+        for map in ["dests", "hops", "loads", "stats"] {
+            loader.map_max_entries(map, config.dests.len() as u32);
+        }
+        let mut ebpf = loader.load(if hook == Hook::Xdp { object::XDP } else { object::TC }).expect("a sound object");
+        let maps = Maps::take(&mut ebpf);
+        load_program(hook, &mut ebpf);
+        Self { hook, ebpf, maps }
+    }
+
+    /// BPF_PROG_TEST_RUN accepts an interface for XDP once a program is attached there.
+    pub fn attach(&mut self) {
+        if self.hook == Hook::Xdp {
+            let program: &mut Xdp =
+                self.ebpf.program_mut(object::PROGRAM).expect("the program").try_into().expect("XDP");
+            for name in net::names() {
+                program.attach(name, XdpMode::Driver).expect("to attach");
+            }
+        }
+    }
+
+    /// `None`: the kernel does not let the program see the frame.
+    pub fn run(&mut self, ingress: u32, frame: &[u8]) -> Option<Ran> {
+        let context = match self.hook {
+            Hook::Xdp => xdp_context(ingress, frame.len()),
+            Hook::Tc => skb_context(ingress),
+        };
+        let mut out = vec![0; LARGEST];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let program = self.ebpf.program_mut(object::PROGRAM).expect("the program");
+        let result = match self.hook {
+            Hook::Xdp => <&mut Xdp>::try_from(program).expect("XDP").test_run(options),
+            Hook::Tc => <&mut SchedClassifier>::try_from(program).expect("tc").test_run(options),
+        };
+        let result = match result {
+            Err(_) if self.hook == Hook::Tc && is_short(frame) => return None,
+            result => result.expect("BPF_PROG_TEST_RUN"),
+        };
+        out.truncate(result.data_size_out as usize);
+        Some(Ran { code: result.return_value as i32, frame: out })
+    }
+}
+
+/// net/bpf/test_run.c refuses packets without a whole IP header.
+fn is_short(frame: &[u8]) -> bool {
+    frame.len() < if frame[12..14] == [0x86, 0xDD] { 54 } else { 34 }
+}
+
+fn load_program(hook: Hook, ebpf: &mut Ebpf) {
+    let program = ebpf.program_mut(object::PROGRAM).expect("the program");
+    let loaded = match hook {
+        Hook::Xdp => <&mut Xdp>::try_from(program).expect("XDP").load(),
+        Hook::Tc => <&mut SchedClassifier>::try_from(program).expect("tc").load(),
+    };
+    loaded.unwrap_or_else(|error| panic!("the verifier refuses the program for {hook:?}: {error}"));
+}
+
+fn xdp_context(ingress: u32, length: usize) -> Vec<u8> {
+    let words: [u32; XDP_CONTEXT / 4] = [0, length as u32, 0, ingress, 0, 0];
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn skb_context(ingress: u32) -> Vec<u8> {
+    let mut context = vec![0; SKB_CONTEXT];
+    context[SKB_IFINDEX..SKB_IFINDEX + 4].copy_from_slice(&ingress.to_ne_bytes());
+    context
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf) -> Self {
+        fn typed<T: TryFrom<Map, Error: std::fmt::Debug>>(ebpf: &mut Ebpf, name: &str) -> T {
+            ebpf.take_map(name).unwrap_or_else(|| panic!("a map {name}")).try_into().expect("a map of that type")
+        }
+        Self {
+            settings: typed(ebpf, "settings"),
+            frontends: typed(ebpf, "frontends"),
+            dests: typed(ebpf, "dests"),
+            rings: typed(ebpf, "rings"),
+            snat: typed(ebpf, "snat"),
+            vips: typed(ebpf, "vips"),
+            egress: typed(ebpf, "egress"),
+            vlans: typed(ebpf, "vlans"),
+            flows: typed(ebpf, "flows"),
+            hops: typed(ebpf, "hops"),
+            loads: typed(ebpf, "loads"),
+            stats: typed(ebpf, "stats"),
+            counters: typed(ebpf, "counters"),
+            turns: typed(ebpf, "turns"),
+            persistence: typed(ebpf, "persistence"),
+            fragments: typed(ebpf, "fragments"),
+            written: None,
+        }
+    }
+
+    /// As the control plane would, but only what differs from the last time.
+    pub fn write(&mut self, config: &Config) {
+        let old = self.written.replace(config.clone());
+        let old = old.as_ref();
+        self.settings.set(0, config.settings, 0).expect("to write settings");
+        write_array(&mut self.frontends, old.map(|old| old.frontends.as_slice()), &config.frontends);
+        write_array(&mut self.dests, old.map(|old| old.dests.as_slice()), &config.dests);
+        write_array(&mut self.snat, old.map(|old| old.snat.as_slice()), &config.snat);
+        let pairs: Vec<u64> = config.rings.chunks(2).map(pair).collect();
+        let old_pairs: Option<Vec<u64>> = old.map(|old| old.rings.chunks(2).map(pair).collect());
+        write_array(&mut self.rings, old_pairs.as_deref(), &pairs);
+        if old.is_none_or(|old| old.vips != config.vips) {
+            let stale: Vec<VipKey> = self.vips.keys().map(|key| key.expect("a key")).collect();
+            stale.iter().for_each(|key| self.vips.remove(key).expect("to remove a VIP"));
+            config.vips.iter().for_each(|(key, id)| self.vips.insert(key, id, 0).expect("to add a VIP"));
+        }
+        if old.is_none() {
+            config.egress.iter().for_each(|&index| self.egress.insert(index, index, None, 0).expect("an interface"));
+            config.vlans.iter().for_each(|(index, vlan)| self.vlans.insert(index, vlan, 0).expect("an interface"));
+        }
+    }
+
+    /// Forgets everything that packets have written.
+    pub fn clear(&mut self) {
+        for index in 0..self.flows.len() {
+            if self.bucket(index).tags != [0; WAYS] {
+                self.flows.set(index, empty_bucket(), 0).expect("to clear a bucket");
+            }
+        }
+        for index in 0..self.hops.len() {
+            self.hops.set(index, DestHop::default(), 0).expect("to clear a hop");
+            self.loads.set(index, Load::default(), 0).expect("to clear a load");
+            clear_per_cpu(&mut self.stats, index);
+        }
+        (0..self.turns.len()).for_each(|index| clear_per_cpu(&mut self.turns, index));
+        (0..COUNTERS as u32).for_each(|index| clear_per_cpu(&mut self.counters, index));
+        let keys: Vec<PersistKey> = self.persistence.keys().map(|key| key.expect("a key")).collect();
+        keys.iter().for_each(|key| self.persistence.remove(key).expect("to remove a client"));
+        let keys: Vec<FragKey> = self.fragments.keys().map(|key| key.expect("a key")).collect();
+        keys.iter().for_each(|key| self.fragments.remove(key).expect("to remove a fragment"));
+    }
+
+    /// Takes this many jiffies off every time.
+    pub fn age(&mut self, jiffies: u32) {
+        for index in 0..self.flows.len() {
+            let mut bucket = self.bucket(index);
+            for flow in &mut bucket.ways {
+                flow.expires = flow.expires.wrapping_sub(jiffies);
+                flow.renew = flow.renew.wrapping_sub(jiffies);
+            }
+            if bucket.tags != [0; WAYS] {
+                self.flows.set(index, bucket, 0).expect("to age a bucket");
+            }
+        }
+        for index in 0..self.hops.len() {
+            let mut hop = self.hops.get(&index, 0).expect("a hop");
+            hop.path_mtu_until = hop.path_mtu_until.wrapping_sub(jiffies);
+            self.hops.set(index, hop, 0).expect("to age a hop");
+        }
+        let clients: Vec<(PersistKey, Persist)> = self.persistence.iter().map(|pair| pair.expect("a client")).collect();
+        for (key, value) in clients {
+            let expires = value.expires.wrapping_sub(jiffies);
+            self.persistence.insert(key, Persist { expires, ..value }, 0).expect("to age a client");
+        }
+    }
+
+    /// To explain a difference.
+    pub fn nonzero_counters(&self) -> Vec<(usize, u64)> {
+        let value = |index: usize| self.counters.get(&(index as u32), 0).expect("a counter").iter().sum();
+        (0..COUNTERS).map(|index| (index, value(index))).filter(|(_, count)| *count > 0).collect()
+    }
+
+    pub fn bucket(&self, index: u32) -> Bucket {
+        self.flows.get(&index, 0).expect("a bucket")
+    }
+
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        (0..self.flows.len()).map(|index| self.bucket(index))
+    }
+}
+
+fn empty_bucket() -> Bucket {
+    Bucket { lock: 0, overflow: 0, tags: [0; WAYS], zero: [0; 6], ways: [Flow::default(); WAYS] }
+}
+
+fn pair(entries: &[u32]) -> u64 {
+    u64::from(entries[0]) | u64::from(entries.get(1).copied().unwrap_or(0)) << 32
+}
+
+fn write_array<T: Pod + PartialEq>(map: &mut Array<MapData, T>, old: Option<&[T]>, new: &[T]) {
+    for (index, value) in new.iter().enumerate() {
+        if old.and_then(|old| old.get(index)) != Some(value) {
+            map.set(index as u32, value, 0).expect("to write a map");
+        }
+    }
+}
+
+fn clear_per_cpu<T: Pod + Default>(map: &mut PerCpuArray<MapData, T>, index: u32) {
+    let cpus = aya::util::nr_cpus().expect("the number of CPUs");
+    let zeros = PerCpuValues::try_from(vec![T::default(); cpus]).expect("a value for each CPU");
+    map.set(index, zeros, 0).expect("to clear a map");
+}

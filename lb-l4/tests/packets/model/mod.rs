@@ -1,0 +1,72 @@
+//! The forwarder once more, in plain Rust: the oracle that the program is compared with. It is
+//! written from what the forwarder shall do and shares no code with it. It has no buckets and no
+//! capacity, for it is about packets; a table that is full has tests of its own (table.rs).
+
+mod answer;
+mod checksum;
+mod flow;
+mod forward;
+mod hop;
+mod icmp;
+mod parse;
+mod rewrite;
+mod schedule;
+mod state;
+
+pub use parse::{Family, ICMP, ICMP6, Packet, TCP, UDP, flags, parse};
+pub use state::{Config, Entry, Hook, HopState, Route, State};
+
+use lb_l4::abi::Counter;
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was touched.
+    Pass,
+    /// Rewritten, and left to the kernel to forward.
+    PassRewritten(Vec<u8>),
+    Forward {
+        ifindex: u32,
+        bytes: Vec<u8>,
+    },
+    /// Sent back to where it came from.
+    Answer(Vec<u8>),
+    Drop(Counter),
+}
+
+pub struct Model {
+    pub config: Config,
+    pub state: State,
+    /// Jiffies.
+    pub now: u32,
+}
+
+impl Model {
+    pub fn new(config: Config, now: u32) -> Self {
+        let state = State::new(&config);
+        Self { config, state, now }
+    }
+
+    /// A frame arrives on an interface.
+    pub fn forward(&mut self, ingress: u32, frame: &[u8]) -> Verdict {
+        let Some(packet) = parse(frame) else { return Verdict::Pass };
+        let verdict = self.packet(ingress, &packet);
+        if let Verdict::Drop(reason) = verdict {
+            self.count(reason);
+        }
+        verdict
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.state.counters[counter as usize] += 1;
+    }
+
+    fn tick(&self) -> u32 {
+        self.now >> self.config.settings.tick_shift
+    }
+
+    /// Times are compared by their difference, for they wrap.
+    fn has_passed(&self, expires: u32) -> bool {
+        self.now.wrapping_sub(expires) as i32 >= 0
+    }
+}

@@ -1,0 +1,299 @@
+//! Sequences of packets made by proptest, valid ones and slightly broken ones, while the control plane
+//! changes destinations, rings and time.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+
+use lb_l4::abi::{Addr, FlowKey, dest_state};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use crate::checks;
+use crate::harness::bench::Bench;
+use crate::harness::net::{BACKENDS, CLIENTS, SMALL};
+use crate::harness::world;
+use crate::model::{TCP, Verdict, flags};
+use crate::packet::{Body, Build};
+
+const SEQUENCES: u32 = 1000;
+/// So that all of them together are more than 50,000 on each of the two hooks.
+const LENGTH: std::ops::Range<usize> = 40..80;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// From a client to a frontend.
+    Request(Shape, u8, u16, u16),
+    /// Of a flow that exists, in its direction.
+    Follow(Shape, Index),
+    /// A later fragment of what a flow carries.
+    Rest(Index, u16, bool, u8),
+    /// An error about a packet of a flow: kind, code, the rest of its header, and how much is quoted.
+    Error(Index, u8, u8, u32, Index, Option<Mutation>),
+    Destination(Index, u8),
+    /// The slot is given to another backend.
+    Successor(Index),
+    /// Another size, and turned.
+    Ring(Index, Index),
+    Later(u32),
+}
+
+/// What a packet looks like.
+#[derive(Debug, Clone)]
+struct Shape {
+    v6: bool,
+    tcp: bool,
+    flags: u8,
+    length: usize,
+    ttl: u8,
+    tags: usize,
+    extended: bool,
+    checksum: bool,
+    first: bool,
+    options: Vec<u8>,
+    ingress: u32,
+    mutation: Option<Mutation>,
+}
+
+#[derive(Debug, Clone)]
+enum Mutation {
+    Flip(Index, u8),
+    Cut(Index),
+    Pad(u8),
+}
+
+/// Number of packets.
+pub fn run(bench: Bench) -> u64 {
+    let seed = std::env::var("LB_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+    println!("seed {seed}: LB_TEST_SEED={seed} repeats this run");
+    let config =
+        Config { cases: SEQUENCES, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() };
+    let (bench, packets) = (RefCell::new(bench), Cell::new(0));
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(step(), LENGTH), |steps| {
+        let mut bench = bench.borrow_mut();
+        bench.reset();
+        for step in &steps {
+            packets.set(packets.get() + 1);
+            take(&mut bench, step).map_err(TestCaseError::fail)?;
+        }
+        let differences = bench.state_differences();
+        prop_assert!(differences.is_empty(), "{}", differences.join("\n"));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    packets.get()
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let request = (shape(), 0..4_u8, 1..6_u16, select(world::ports().collect::<Vec<_>>()));
+    let error = (any::<Index>(), 0..13_u8, 0..6_u8, mtu(), any::<Index>(), mutation());
+    let state = select(vec![dest_state::UNUSED, dest_state::READY, dest_state::DRAIN, dest_state::DOWN]);
+    prop_oneof![
+        12 => request.prop_map(|(shape, client, sport, port)| Step::Request(shape, client, sport, port)),
+        20 => (shape(), any::<Index>()).prop_map(|(shape, flow)| Step::Follow(shape, flow)),
+        3 => (any::<Index>(), 0..9_u16, any::<bool>(), ttl()).prop_map(|(i, o, m, t)| Step::Rest(i, o, m, t)),
+        5 => error.prop_map(|(flow, kind, code, head, part, m)| Step::Error(flow, kind, code, head, part, m)),
+        2 => (any::<Index>(), state).prop_map(|(dest, state)| Step::Destination(dest, state)),
+        1 => any::<Index>().prop_map(Step::Successor),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(frontend, turn)| Step::Ring(frontend, turn)),
+        1 => select(vec![world::CLOSE, world::SYN, world::FIN, world::DATAGRAM, 600 * world::HZ]).prop_map(Step::Later),
+    ]
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let tcp_flags = prop_oneof![
+        4 => select(vec![flags::SYN, flags::ACK, flags::SYN | flags::ACK, flags::FIN | flags::ACK, flags::RST]),
+        1 => any::<u8>(),
+    ];
+    let kind =
+        (any::<bool>(), any::<bool>(), tcp_flags, select(vec![0, 1, 40, 1200, 1340, 1360, 1380, 1452, 1453, 1500]));
+    let looks =
+        (ttl(), prop_oneof![8 => Just(0), 1 => 1..3_usize], prop::bool::weighted(0.1), prop::bool::weighted(0.8));
+    let rest =
+        (prop::bool::weighted(0.1), options(), prop_oneof![6 => Just(CLIENTS), 1 => Just(BACKENDS), 1 => Just(SMALL)]);
+    (kind, looks, rest, mutation()).prop_map(
+        |((v6, tcp, flags, length), (ttl, tags, extended, checksum), (first, options, ingress), mutation)| Shape {
+            v6,
+            tcp,
+            flags,
+            length,
+            ttl,
+            tags,
+            extended,
+            checksum,
+            first,
+            options,
+            ingress,
+            mutation,
+        },
+    )
+}
+
+fn ttl() -> impl Strategy<Value = u8> {
+    prop_oneof![10 => Just(63), 1 => 0..3_u8]
+}
+
+fn mtu() -> impl Strategy<Value = u32> {
+    prop_oneof![3 => select(vec![576_u32, 1280, 1300, 1400]), 1 => any::<u32>()]
+}
+
+fn options() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => Just(Vec::new()),
+        1 => Just(vec![2, 4, 0x05, 0xB4]),
+        1 => prop::collection::vec(select(vec![0_u8, 1, 2, 4, 5, 8, 0xB4]), 0..40),
+    ]
+}
+
+fn mutation() -> impl Strategy<Value = Option<Mutation>> {
+    prop_oneof![
+        6 => Just(None),
+        2 => (any::<Index>(), 1..=255_u8).prop_map(|(at, bits)| Some(Mutation::Flip(at, bits))),
+        1 => any::<Index>().prop_map(|at| Some(Mutation::Cut(at))),
+        1 => (1..60_u8).prop_map(|length| Some(Mutation::Pad(length))),
+    ]
+}
+
+fn take(bench: &mut Bench, step: &Step) -> Result<(), String> {
+    match step {
+        Step::Request(shape, client, sport, port) => {
+            let vip =
+                if *port == world::port::ALL { (world::vip_all(shape.v6), 80) } else { (world::vip(shape.v6), *port) };
+            pass(bench, shape, ends(client_addr(shape.v6, *client), *sport, vip, shape.tcp))
+        }
+        Step::Follow(shape, flow) => match flow_of(bench, flow) {
+            Some(key) => pass(bench, shape, key),
+            None => Ok(()),
+        },
+        Step::Rest(flow, offset, more, ttl) => match flow_of(bench, flow) {
+            Some(key) => rest(bench, &key, *offset, *more, *ttl),
+            None => Ok(()),
+        },
+        Step::Error(flow, kind, code, head, part, mutation) => match flow_of(bench, flow) {
+            Some(key) => error(bench, &key, (*kind, *code, *head), part, mutation.as_ref()),
+            None => Ok(()),
+        },
+        Step::Destination(dest, state) => {
+            bench.configure(|config| dest.get_mut(&mut config.dests).state = *state);
+            Ok(())
+        }
+        Step::Successor(dest) => {
+            bench.configure(|config| dest.get_mut(&mut config.dests).incarnation += 1);
+            Ok(())
+        }
+        Step::Ring(frontend, turn) => {
+            bench.configure(|config| {
+                let frontend = frontend.get_mut(&mut config.frontends);
+                let (base, size) = ((frontend.ring >> 32) as usize, frontend.ring as u32 as usize);
+                if size > 0 {
+                    config.rings[base..base + size].rotate_left(turn.index(size));
+                    frontend.ring -= turn.index(size) as u64;
+                }
+            });
+            Ok(())
+        }
+        Step::Later(jiffies) => {
+            bench.advance(*jiffies);
+            Ok(())
+        }
+    }
+}
+
+fn client_addr(v6: bool, n: u8) -> IpAddr {
+    if v6 { format!("2001:db8:100::{n:x}") } else { format!("198.51.100.{n}") }.parse().expect("an address")
+}
+
+fn ends(src: IpAddr, sport: u16, (dst, dport): (IpAddr, u16), tcp: bool) -> FlowKey {
+    let (sport, dport) = (sport.into(), dport.into());
+    FlowKey { src: src.into(), dst: dst.into(), sport, dport, proto: if tcp { TCP } else { 17 }, zero: [0; 3] }
+}
+
+/// One of those that there are, in an order that depends on nothing else.
+fn flow_of(bench: &Bench, index: &Index) -> Option<FlowKey> {
+    let mut keys: Vec<FlowKey> = bench.model.state.flows.keys().copied().collect();
+    keys.sort_by_key(|key| (key.src.0, key.dst.0, u16::from(key.sport), u16::from(key.dport), key.proto));
+    (!keys.is_empty()).then(|| *index.get(&keys))
+}
+
+fn pass(bench: &mut Bench, shape: &Shape, key: FlowKey) -> Result<(), String> {
+    let packet = shaped(shape, &key);
+    check(bench, shape.ingress, packet.frame(), shape.mutation.as_ref())
+}
+
+fn shaped(shape: &Shape, key: &FlowKey) -> Build {
+    let (src, dst) = (IpAddr::from(key.src), IpAddr::from(key.dst));
+    let ends = ((src, key.sport.into()), (dst, key.dport.into()));
+    let packet = if key.proto == TCP {
+        Build::tcp(ends.0, ends.1, shape.flags).tcp_options(&shape.options)
+    } else {
+        Build::udp(ends.0, ends.1)
+    };
+    let packet = if shape.checksum { packet } else { packet.without_checksum() };
+    packet.data(shape.length).with(|p| {
+        p.ttl = shape.ttl;
+        p.tags = [(0x88A8, 7), (0x8100, 8)][..shape.tags].to_vec();
+        if shape.extended {
+            p.options = vec![7, 7, 4, 0, 0, 0, 0, 0];
+            p.extensions = vec![(60, vec![1, 4, 0, 0, 0, 0])];
+        }
+        if shape.first {
+            (p.fragment, p.dont_fragment) = (Some((0, true)), false);
+        }
+    })
+}
+
+fn rest(bench: &mut Bench, key: &FlowKey, offset: u16, more: bool, ttl: u8) -> Result<(), String> {
+    let packet = Build::new(key.src.into(), key.dst.into(), Body::Raw(key.proto, vec![3; 200])).with(|p| {
+        p.ttl = ttl;
+        (p.fragment, p.dont_fragment) = (Some((offset, more)), false);
+    });
+    check(bench, CLIENTS, packet.frame(), None)
+}
+
+fn error(
+    bench: &mut Bench,
+    key: &FlowKey,
+    (kind, code, head): (u8, u8, u32),
+    part: &Index,
+    mutation: Option<&Mutation>,
+) -> Result<(), String> {
+    let ends = ((IpAddr::from(key.src), key.sport.into()), (IpAddr::from(key.dst), key.dport.into()));
+    // What the other side sent, but for every other kind what this side did.
+    let (from, to) = if head.is_multiple_of(3) { ends } else { (ends.1, ends.0) };
+    let about = if key.proto == TCP { Build::tcp(from, to, flags::ACK) } else { Build::udp(from, to) };
+    let quoted = if code == 5 { in_tunnel(bench, key, about.data(60)) } else { about.data(60) };
+    let bytes = quoted.packet();
+    let bytes = if part.index(2) == 0 { &bytes } else { &bytes[..part.index(bytes.len())] };
+    let code = if code == 5 { 4 } else { code };
+    let router = client_addr(from.0.is_ipv6(), 3);
+    let packet = Build::icmp(router, quoted.src, kind, code, [&head.to_be_bytes(), bytes].concat());
+    check(bench, BACKENDS, packet.frame(), mutation)
+}
+
+/// As it would go to the flow's destination.
+fn in_tunnel(bench: &Bench, key: &FlowKey, inner: Build) -> Build {
+    let v6 = inner.src.is_ipv6();
+    let dest = &bench.model.config.dests[bench.model.state.flows[key].dest as usize];
+    let body = Body::Raw(if v6 { 41 } else { 4 }, inner.packet());
+    let src = if dest.tunnel_src == Addr::default() { world::tunnel_src(v6) } else { dest.tunnel_src.into() };
+    Build::new(src, dest.addr.into(), body)
+}
+
+fn check(bench: &mut Bench, ingress: u32, mut frame: Vec<u8>, mutation: Option<&Mutation>) -> Result<(), String> {
+    match mutation {
+        Some(Mutation::Flip(at, bits)) => *at.get_mut(&mut frame) ^= bits,
+        Some(Mutation::Cut(at)) => frame.truncate(14 + at.index(frame.len() - 14)),
+        Some(Mutation::Pad(length)) => frame.resize(frame.len() + usize::from(*length), 0xEE),
+        None => {}
+    }
+    let was_right = checks::verify(&frame).is_ok();
+    let verdict = bench.try_frame(ingress, &frame)?;
+    match verdict {
+        Verdict::Forward { bytes, .. } | Verdict::PassRewritten(bytes) | Verdict::Answer(bytes) if was_right => {
+            checks::verify(&bytes).map_err(|error| format!("{error} in {bytes:02x?}, made of {frame:02x?}"))
+        }
+        _ => Ok(()),
+    }
+}
