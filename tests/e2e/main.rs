@@ -23,6 +23,7 @@ mod smuggling;
 mod steering;
 mod stop;
 mod streaming;
+mod streams;
 mod tls;
 mod upstream;
 mod websocket;

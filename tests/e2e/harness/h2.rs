@@ -18,6 +18,9 @@ pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
+/// `:status: 200` of HPACK's static table, as a whole header block (RFC 7541, appendix A).
+pub const STATUS_200: &[u8] = &[0x88];
+
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug, Clone)]
@@ -35,9 +38,34 @@ pub struct H2 {
 impl H2 {
     /// Sends the preface and empty settings.
     pub fn connect(to: SocketAddr) -> H2 {
+        H2::connect_with(to, &[])
+    }
+
+    /// The server's side of a connection.
+    pub fn accept(stream: TcpStream, settings: &[(u16, u32)]) -> H2 {
+        let mut h2 = H2 { stream };
+        let mut preface = [0; PREFACE.len()];
+        h2.read(&mut preface);
+        let _ = h2.send(SETTINGS, 0, 0, &settings_payload(settings));
+        h2
+    }
+
+    /// The stream of the next request, of whose body nothing may have come; `None` at the end of the connection.
+    pub fn request(&mut self) -> Option<u32> {
+        std::iter::from_fn(|| self.frame()).find(|frame| frame.kind == HEADERS).map(|frame| frame.stream)
+    }
+
+    /// 200 with that body.
+    pub fn answer(&mut self, stream: u32, body: &[u8]) {
+        let _ = self.send(HEADERS, END_HEADERS, stream, STATUS_200);
+        let _ = self.send(DATA, END_STREAM, stream, body);
+    }
+
+    /// With settings of its own.
+    pub fn connect_with(to: SocketAddr, settings: &[(u16, u32)]) -> H2 {
         let mut h2 = H2::silent(to);
         h2.write(PREFACE).unwrap();
-        h2.send(SETTINGS, 0, 0, &[]).unwrap();
+        h2.send(SETTINGS, 0, 0, &settings_payload(settings)).unwrap();
         h2
     }
 
@@ -100,6 +128,10 @@ impl H2 {
             Err(e) => panic!("reading a frame: {e}"),
         }
     }
+}
+
+fn settings_payload(settings: &[(u16, u32)]) -> Vec<u8> {
+    settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect()
 }
 
 /// A frame as it is sent.
