@@ -245,8 +245,8 @@ inline_ enum worth worth_of_way(const struct bucket *bucket, __u32 way, __u32 no
 	return worth_of(flow->state);
 }
 
-/* The way to give away at that price, or LB_WAYS. Of several, the one that expires first. */
-inline_ __u32 choose_way(const struct bucket *bucket, __u32 tag, enum worth price, __u32 now)
+/* The way to give away at that price, or LB_WAYS. Of several, the one that expires first; never `spared`. */
+inline_ __u32 choose_way(const struct bucket *bucket, __u32 tag, enum worth price, __u32 now, __u32 spared)
 {
 	__u32 best = LB_WAYS, sooner = 0, left;
 
@@ -255,7 +255,7 @@ inline_ __u32 choose_way(const struct bucket *bucket, __u32 tag, enum worth pric
 	for (__u32 way = 0; way < LB_WAYS; way++) {
 		if (!bucket->tags[way])
 			return way;
-		if (worth_of_way(bucket, way, now) > price)
+		if (way == spared || worth_of_way(bucket, way, now) > price)
 			continue;
 		left = bucket->ways[way].expires - now;
 		if (best == LB_WAYS || (__s32)(left - sooner) < 0) {
@@ -281,7 +281,8 @@ function __u32 put(struct work *work, __u32 index, __u32 tag, __u32 price)
 
 	if (!work || !bucket || !settings || !take_lock(bucket, work->now, settings->hz))
 		return 0;
-	way = choose_way(bucket, tag, price, work->now);
+	/* The reply direction of the same flow may stand in this bucket, half open as it is. */
+	way = choose_way(bucket, tag, price, work->now, work->entry.peer - 1 - index * LB_WAYS);
 	if (way >= LB_WAYS) {
 		release_lock(bucket);
 		return 0;
