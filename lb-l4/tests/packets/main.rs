@@ -8,6 +8,7 @@
 //! | [`cases`] | the table of named cases |
 //! | [`truncated`] | each kind of packet, cut at every byte |
 //! | [`random`] | sequences that proptest makes |
+//! | [`table`] | a full table |
 //! | [`packet`] | builds frames |
 //! | [`checks`] | reads frames back, by another implementation |
 
@@ -17,6 +18,7 @@ mod harness;
 mod model;
 mod packet;
 mod random;
+mod table;
 mod truncated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +61,25 @@ fn random_packets_on_xdp() {
 fn random_packets_on_tc() {
     if let Some(bench) = Bench::open(Hook::Tc) {
         println!("{} packets", random::run(bench));
+    }
+}
+
+#[test]
+fn full_table_on_xdp() {
+    full_table(Hook::Xdp);
+}
+
+#[test]
+fn full_table_on_tc() {
+    full_table(Hook::Tc);
+}
+
+fn full_table(hook: Hook) {
+    let Some(mut bench) = Bench::open(hook) else { return };
+    for (name, run) in table::CASES {
+        println!("{name}");
+        bench.reset();
+        run(&mut bench);
     }
 }
 

@@ -9,7 +9,7 @@ use super::net::{self, CLIENTS};
 use super::program::{Program, Ran};
 use super::world;
 use crate::checks;
-use crate::model::{Config, Hook, Model, Verdict};
+use crate::model::{Config, Hook, Model, State, Verdict};
 use crate::packet::Build;
 
 /// Far from 0, and so that adding a timeout wraps.
@@ -128,8 +128,24 @@ impl Bench {
     }
 
     pub fn state_differences(&self) -> Vec<String> {
+        compare::differences(&self.model.state, &self.program_state())
+    }
+
+    pub fn program_state(&self) -> State {
         let clocks = Clocks { real_now: self.real_now, now: self.model.now };
-        compare::differences(&self.model.state, &compare::read(&self.program.maps, &self.model.config, clocks))
+        compare::read(&self.program.maps, &self.model.config, clocks)
+    }
+
+    /// Only through the program. Whether it has forwarded the frame.
+    pub fn run(&mut self, ingress: u32, frame: &[u8]) -> bool {
+        let ran = self.program.run(ingress, frame).expect("a frame that the kernel accepts");
+        let codes: &[i32] = if self.hook() == Hook::Xdp { &[3, 4] } else { &[7] };
+        codes.contains(&ran.code)
+    }
+
+    /// As `advance`, for the program alone.
+    pub fn age(&mut self, jiffies: u32) {
+        self.program.maps.age(jiffies);
     }
 
     fn difference(&self, ingress: u32, frame: &[u8], verdict: &Verdict, ran: &Ran) -> Option<String> {

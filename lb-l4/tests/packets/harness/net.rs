@@ -103,6 +103,7 @@ pub fn address() {
         }
     }
     lines.push("route add 198.51.100.0/24 via 10.1.0.254".to_owned());
+    lines.push("route add 100.0.0.0/8 via 10.1.0.254".to_owned());
     lines.push("route add 2001:db8:100::/64 via fd01::254".to_owned());
     lines.push("route add unreachable 10.9.0.0/24".to_owned());
     lines.push("route add unreachable fd09::/64".to_owned());
@@ -113,7 +114,7 @@ pub fn address() {
 pub fn route(addr: Addr) -> Route {
     let (net, host) = match IpAddr::from(addr) {
         IpAddr::V4(v4) => match v4.octets() {
-            [198, 51, 100, _] => (1, 254),
+            [198, 51, 100, _] | [100, ..] => (1, 254),
             [10, net, 0, host] => (net, host),
             _ => (0, 0),
         },
