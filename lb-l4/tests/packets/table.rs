@@ -14,8 +14,10 @@ use crate::packet::Build;
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;
 
+type Case = (&'static str, fn(&mut Bench));
+
 /// In turn, each from an empty table of 64 buckets.
-pub const CASES: &[(&str, fn(&mut Bench))] = &[
+pub const CASES: &[Case] = &[
     ("a SYN flood leaves established flows alone", |t| {
         let kept: Vec<Build> = (0..200).map(|n| establish_dr(t, n)).collect();
         flood(t, port::DR, 3 * 64 * WAYS as u32);
