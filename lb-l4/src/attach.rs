@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lb_core::config::Attach;
 
 use crate::ethtool::Features;
-use crate::loader::Hook;
+use crate::loader::{Hook, Variant};
 use crate::netlink::{Kind, Link, Route};
 
 /// What decides about one interface.
@@ -42,9 +42,17 @@ pub struct Choice {
     pub interface: u32,
     pub name: String,
     pub hook: Hook,
+    pub veth: bool,
     pub why: String,
     /// Said at the start, but not in the way of it.
     pub warning: Option<String>,
+}
+
+impl Choice {
+    /// The program for it.
+    pub fn variant(&self) -> Variant {
+        Variant { hook: self.hook, redirect_only: self.veth && self.hook == Hook::Xdp }
+    }
 }
 
 /// The interface that cannot do what was demanded.
@@ -90,7 +98,14 @@ fn demanded(facts: &Facts) -> Result<Choice, Unfit> {
 }
 
 fn choice(facts: &Facts, hook: Hook, why: String, warning: Option<String>) -> Choice {
-    Choice { interface: facts.link.index, name: facts.link.name.clone(), hook, why, warning }
+    Choice {
+        interface: facts.link.index,
+        name: facts.link.name.clone(),
+        hook,
+        veth: facts.link.kind == Kind::Veth,
+        why,
+        warning,
+    }
 }
 
 /// Whether the driver can do it only an attempt shows; this is about what would fail in silence.
@@ -231,7 +246,7 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_only_warned_of_when_demanded() {
         let choices = choose(Attach::Xdp, &[facts(Kind::Veth, Peer::Elsewhere)]).unwrap();
-        assert_eq!(choices[0].hook, Hook::Xdp);
+        assert_eq!(choices[0].variant(), Variant { hook: Hook::Xdp, redirect_only: true });
         assert!(choices[0].warning.as_ref().unwrap().contains("another network namespace"));
     }
 

@@ -20,7 +20,7 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::host::Host;
 use crate::links::{self, Attachment, How, Refusal};
-use crate::loader::{self, Hook, Pinned, Sizes};
+use crate::loader::{self, Hook, Pinned, Sizes, Variant};
 use crate::maps::Maps;
 use crate::netlink::Kind;
 use crate::plan::{Capacity, Change, Layout, entries_needed};
@@ -39,7 +39,7 @@ pub struct Control {
     pub attached: Vec<Choice>,
     sizes: Sizes,
     maps_path: PathBuf,
-    programs: BTreeMap<Hook, Ebpf>,
+    programs: BTreeMap<Variant, Ebpf>,
     /// Destinations that were retired when the flow table was walked last.
     retired: HashSet<u32>,
 }
@@ -67,9 +67,9 @@ impl Control {
         now: Instant,
     ) -> Result<Self, Error> {
         let mut programs = BTreeMap::new();
-        for hook in choices.iter().map(|c| c.hook) {
-            if let std::collections::btree_map::Entry::Vacant(entry) = programs.entry(hook) {
-                entry.insert(loader::load(hook, &ground.path, ground.sizes)?);
+        for variant in choices.iter().map(Choice::variant) {
+            if let std::collections::btree_map::Entry::Vacant(entry) = programs.entry(variant) {
+                entry.insert(loader::load(variant, &ground.path, ground.sizes)?);
             }
         }
         let maps = Arc::new(Maps::open(&ground.path)?);
@@ -173,12 +173,13 @@ impl Control {
 
     fn attach_one(&mut self, choice: &Choice) -> Result<(), Refusal> {
         let refused = |error: Error| Refusal::Other(error.to_string());
-        if !self.programs.contains_key(&choice.hook) {
-            let program = loader::load(choice.hook, &self.maps_path, self.sizes).map_err(refused)?;
-            self.programs.insert(choice.hook, program);
+        let variant = choice.variant();
+        if !self.programs.contains_key(&variant) {
+            let program = loader::load(variant, &self.maps_path, self.sizes).map_err(refused)?;
+            self.programs.insert(variant, program);
         }
         let attachment = Attachment { how: How::of(choice.hook), interface: choice.interface };
-        if let Some(program) = self.programs.get_mut(&choice.hook) {
+        if let Some(program) = self.programs.get_mut(&variant) {
             links::attach(&self.directory.links(), program, attachment, &choice.name)?;
         }
         if !self.attached.contains(choice) {

@@ -32,6 +32,15 @@ impl Hook {
     }
 }
 
+/// A build of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variant {
+    pub hook: Hook,
+    /// XDP sends by redirection only, also by the interface that a packet came in by: a veth hands on what
+    /// XDP_TX leaves with it only where a program hangs on its other end (veth_xdp_flush).
+    pub redirect_only: bool,
+}
+
 /// How large the maps are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -129,20 +138,24 @@ pub fn inspect(directory: &Directory, wanted: Sizes) -> Pinned {
     Pinned::Usable(found)
 }
 
-/// The program for one hook, loaded and verified, over the maps in `maps` (which are made where they
+/// A program, loaded and verified, over the maps in `maps` (which are made where they
 /// are missing).
-pub fn load(hook: Hook, maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
+pub fn load(variant: Variant, maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
     fs::create_dir_all(maps).map_err(|source| Error::Directory { path: maps.to_owned(), source })?;
     let mut loader = EbpfLoader::new();
     let mask = sizes.buckets - 1;
     loader.override_global("bucket_mask", &mask, true);
+    let redirect_only = u32::from(variant.redirect_only);
+    if variant.hook == Hook::Xdp {
+        loader.override_global("redirect_only", &redirect_only, true);
+    }
     for name in NAMES {
         loader.map_pin_path(name, maps.join(name));
         if let Some(size) = sizes.of(name) {
             loader.map_max_entries(name, size);
         }
     }
-    let object = match hook {
+    let object = match variant.hook {
         Hook::Xdp => object::XDP,
         Hook::Tc => object::TC,
     };
