@@ -41,6 +41,8 @@ pub enum Verb {
     Status(Status),
     Backend(Backend),
     Explain(Explain),
+    Flows(Flows),
+    Detach(Detach),
     Config(Config),
     Doctor(Doctor),
     Demo(Demo),
@@ -187,23 +189,33 @@ pub enum State {
     Maint,
 }
 
-/// Say which frontend, route, pool and backend a request would get, and why
+/// Say which frontend, route, pool and backend a request or a packet would get, and why
 ///
-/// Asked of the running lb, which answers with the code that serves. Nothing is sent anywhere.
+/// A URL is a request of layer 7; two addresses with ports are a packet of layer 4, from the first to
+/// the second. Asked of the running lb, which answers with the code that serves. Nothing is sent anywhere.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   lb explain http://localhost:8080/
   lb explain https://api.example.com/v1/users --method POST --header 'X-Beta: 1'
   lb explain http://localhost:8080/ --client 198.51.100.7
+  lb explain 198.51.100.7:1234 203.0.113.10:443
+  lb explain 198.51.100.7:1234 203.0.113.11:53 --udp
 
 Exit codes:
   0  explained
-  1  no frontend takes this URL
+  1  no frontend takes this
   2  no running lb was reached")]
 pub struct Explain {
-    /// http or https; the port (or the scheme's) finds the frontend
+    /// http or https; the port (or the scheme's) finds the frontend. With a second address: the client's
+    #[arg(value_name = "URL|CLIENT")]
     pub url: String,
+    /// Where the client's packet goes
+    #[arg(value_name = "DESTINATION")]
+    pub destination: Option<SocketAddr>,
+    /// The packet is a datagram
+    #[arg(long, requires = "destination")]
+    pub udp: bool,
     #[arg(long, default_value = "GET")]
     pub method: String,
     /// A header field of the request; may be given more than once
@@ -221,6 +233,65 @@ pub struct Explain {
     #[command(flatten)]
     pub server: Server,
 }
+
+/// Show the flows of layer 4: listed, counted, or packet by packet
+///
+/// A flow is what keeps the packets of one connection with one backend.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb flows
+  lb flows --frontend dns --state udp_new
+  lb flows --by-state
+  lb flows --by-backend --frontend shop
+  lb flows --sample 20             the next 20 packets, and what becomes of them
+
+Exit codes:
+  0  shown
+  1  there is no layer-4 frontend
+  2  no running lb was reached")]
+pub struct Flows {
+    /// Only of this frontend
+    #[arg(long, value_name = "NAME")]
+    pub frontend: Option<String>,
+    /// Only of this backend, as its pool names it
+    #[arg(long, value_name = "NAME", conflicts_with = "sample")]
+    pub backend: Option<String>,
+    /// Only in this state: syn, syn_recv, established, fin, time_wait, closed, udp_new, udp
+    #[arg(long, value_name = "STATE", conflicts_with = "sample")]
+    pub state: Option<String>,
+    /// Count them by state
+    #[arg(long, conflicts_with_all = ["by_backend", "sample"])]
+    pub by_state: bool,
+    /// Count them by frontend and backend
+    #[arg(long, conflicts_with = "sample")]
+    pub by_backend: bool,
+    /// Show the next packets that layer 4 takes, for at most five seconds
+    #[arg(long, value_name = "PACKETS")]
+    pub sample: Option<usize>,
+    /// List at most so many
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Remove the data plane of layer 4 that a stopped lb has left at work
+///
+/// When lb ends, packets of layer-4 frontends go on being forwarded, so that a restart or an upgrade
+/// costs nothing. This ends it: programs leave the interfaces, and every flow is forgotten.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  systemctl stop lb && lb detach
+
+Exit codes:
+  0  removed, or there was nothing
+  1  an lb is running and drives it, or it cannot be removed")]
+pub struct Detach {}
 
 /// Show, compare and describe configuration files
 #[derive(Debug, Args)]

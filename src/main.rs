@@ -43,6 +43,8 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Status(args) => ask(verbs::status::status(args)),
         Verb::Backend(args) => ask(verbs::backend::backend(args)),
         Verb::Explain(args) => ask(verbs::explain::explain(args)),
+        Verb::Flows(args) => ask(verbs::flows::flows(args)),
+        Verb::Detach(_) => verbs::detach::detach(),
         Verb::Config(config) => match &config.verb {
             ConfigVerb::Show(args) => verbs::config::show(args),
             ConfigVerb::Diff(args) => ask(verbs::config::diff(args)),

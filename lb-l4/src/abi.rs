@@ -268,6 +268,70 @@ pub enum Counter {
     LockBusy,
 }
 
+impl Counter {
+    /// Packets that were dropped, by reason.
+    pub const DROPS: [Self; 13] = [
+        Self::NoBackend,
+        Self::NoRoute,
+        Self::NoNeighbour,
+        Self::TableFull,
+        Self::SnatExhausted,
+        Self::BackendDown,
+        Self::Malformed,
+        Self::Fragment,
+        Self::Ttl,
+        Self::TooBig,
+        Self::NoFlow,
+        Self::Egress,
+        Self::Headroom,
+    ];
+    /// Flows that gave way.
+    pub const EVICTIONS: [Self; 3] = [Self::EvictExpired, Self::EvictHalfOpen, Self::EvictClosing];
+    /// What else happened.
+    pub const EVENTS: [Self; 9] = [
+        Self::Stateless,
+        Self::Adopted,
+        Self::Rebound,
+        Self::ResetSent,
+        Self::IcmpSent,
+        Self::IcmpForwarded,
+        Self::Echo,
+        Self::PassedUp,
+        Self::LockBusy,
+    ];
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoBackend => "no_backend",
+            Self::NoRoute => "no_route",
+            Self::NoNeighbour => "no_neighbour",
+            Self::TableFull => "table_full",
+            Self::SnatExhausted => "snat_exhausted",
+            Self::BackendDown => "backend_down",
+            Self::Malformed => "malformed",
+            Self::Fragment => "fragment",
+            Self::Ttl => "ttl",
+            Self::TooBig => "too_big",
+            Self::NoFlow => "no_flow",
+            Self::Egress => "egress",
+            Self::Headroom => "headroom",
+            Self::EvictExpired => "expired",
+            Self::EvictHalfOpen => "half_open",
+            Self::EvictClosing => "closing",
+            Self::Stateless => "stateless",
+            Self::Adopted => "adopted",
+            Self::Rebound => "rebound",
+            Self::ResetSent => "reset_sent",
+            Self::IcmpSent => "icmp_sent",
+            Self::IcmpForwarded => "icmp_forwarded",
+            Self::Echo => "echo",
+            Self::PassedUp => "passed_up",
+            Self::LockBusy => "lock_busy",
+        }
+    }
+}
+
 /// Entries of the map of counters.
 pub const COUNTERS: usize = Counter::LockBusy as usize + 1;
 

@@ -24,6 +24,7 @@ use crate::loader::{self, Hook, Pinned, Sizes, Variant};
 use crate::maps::Maps;
 use crate::netlink::Kind;
 use crate::plan::{Capacity, Change, Layout, entries_needed};
+use crate::samples;
 use crate::sweep::Tally;
 
 /// The same on every node, so that each finds the same backend for a client.
@@ -252,6 +253,16 @@ impl Control {
             }
         }
         deferred
+    }
+
+    /// The place of the frontend with that name.
+    pub fn place_of(&self, name: &str) -> Option<u32> {
+        let frontend = self.desired.frontends.iter().find(|f| &*f.name == name)?;
+        self.layout.frontend_place_of(&frontend.key)
+    }
+
+    pub fn samples(&self) -> Result<aya::maps::MapData, Error> {
+        samples::open(&self.maps_path).map_err(|source| Error::Map { name: "samples", source })
     }
 
     /// Destinations that are gone and that no flow names any more give their places back.

@@ -35,6 +35,8 @@ pub enum Error {
     Egress { index: u32, reason: String },
     #[error("cannot attach to `{interface}` by {hook}: {reason}")]
     Attach { interface: String, hook: &'static str, reason: String },
+    #[error("there is no layer-4 frontend `{0}`")]
+    NoFrontend(String),
     #[error("there is no network interface `{0}`")]
     NoInterface(String),
     #[error(

@@ -14,16 +14,20 @@
 //! | [`clock`] | the data plane's time |
 //! | [`control`] | all of it together, for one data plane |
 //! | [`watch`], [`sweep`] | what goes on beside: neighbours, links, flows that age |
+//! | [`report`], [`collector`], [`flows`], [`samples`], [`explain`] | what people and Prometheus see |
 //! | [`tier`] | what the supervisor sees |
 
 pub mod abi;
 pub mod attach;
 pub mod clock;
+pub mod collector;
 pub mod control;
 pub mod desired;
 pub mod directory;
 pub mod error;
 pub mod ethtool;
+pub mod explain;
+pub mod flows;
 pub mod hash;
 pub mod host;
 pub mod ids;
@@ -36,10 +40,14 @@ pub mod object;
 pub mod plan;
 mod pod;
 pub mod regions;
+pub mod report;
 pub mod rings;
+pub mod samples;
 pub mod sweep;
 pub mod tier;
 pub mod watch;
 
+pub use collector::L4Collector;
 pub use error::Error;
+pub use report::Report;
 pub use tier::{Options, Prepared, Tier, detach};

@@ -233,6 +233,11 @@ impl Layout {
         self.dest_places.used(key)
     }
 
+    /// Every place that has or had a destination of the frontend.
+    pub fn dest_places_of(&self, frontend: u32) -> impl Iterator<Item = u32> {
+        self.dests.iter().filter(move |(_, dest)| dest.frontend == frontend).map(|(index, _)| *index)
+    }
+
     /// No flow names the place: may be forgotten if nobody uses it.
     pub fn forget_dest(&mut self, index: u32) {
         self.dest_places.forget(index);

@@ -12,8 +12,12 @@ use crate::control::{self, Control};
 use crate::desired::Desired;
 use crate::directory::Directory;
 use crate::error::Error;
+use crate::explain::{Answer, NoFrontend, Question};
+use crate::flows::{self, Listing, Query};
 use crate::host::Host;
 use crate::links;
+use crate::report::Report;
+use crate::samples::{self, SampleLine};
 use crate::watch::Watch;
 
 /// Cannot be changed by a reload.
@@ -127,6 +131,53 @@ impl Tier {
         }
     }
 
+    /// `None`: there is no layer 4.
+    pub fn report(&self) -> Option<Report> {
+        let running = self.lock();
+        let running = running.as_ref()?;
+        Some(running.control().report(&running.watch.tally()))
+    }
+
+    /// What the flow table holds; walking a large one takes a while. `None`: there is no layer 4.
+    pub fn flows(&self, query: &Query) -> Option<Listing> {
+        let (maps, names, now) = {
+            let running = self.lock();
+            let running = running.as_ref()?;
+            let control = running.control();
+            (control.maps.clone(), control.names(), running.now(&control))
+        };
+        Some(flows::list(&maps, &names, now, query))
+    }
+
+    /// `None`: there is no layer 4.
+    pub fn explain(&self, question: &Question) -> Option<Result<Answer, NoFrontend>> {
+        let running = self.lock();
+        let running = running.as_ref()?;
+        let control = running.control();
+        Some(control.explain(question, running.now(&control)))
+    }
+
+    /// The next packets, and what becomes of them; takes some seconds. `None`: there is no layer 4.
+    pub fn sample(&self, count: usize, frontend: Option<&str>) -> Option<Result<Vec<SampleLine>, Error>> {
+        let (maps, names, data, place) = {
+            let running = self.lock();
+            let running = running.as_ref()?;
+            let control = running.control();
+            let place =
+                match frontend.map(|name| control.place_of(name).ok_or_else(|| Error::NoFrontend(name.to_owned()))) {
+                    Some(Err(error)) => return Some(Err(error)),
+                    Some(Ok(place)) => place,
+                    None => u32::MAX,
+                };
+            let data = match control.samples() {
+                Ok(data) => data,
+                Err(error) => return Some(Err(error)),
+            };
+            (control.maps.clone(), control.names(), data, place)
+        };
+        Some(samples::take(&maps, data, &names, place, count))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,6 +195,10 @@ impl Running {
 
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self, control: &Control) -> flows::Now {
+        flows::Now { jiffies: self.watch.now(), hz: control.clock.hz }
     }
 
     fn end(self) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,13 +38,16 @@ struct Shared {
     bell: EventFd,
     stop: AtomicBool,
     tally: Mutex<Arc<Tally>>,
+    /// The time of the data plane, as it was a moment ago.
+    now: AtomicU32,
 }
 
 impl Watch {
     pub fn start(control: Arc<Mutex<Control>>, jiffies: JiffyClock) -> Result<Self, Error> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
         let bell = bell.map_err(|errno| Error::Thread(errno.into()))?;
-        let shared = Arc::new(Shared { bell, stop: AtomicBool::new(false), tally: Mutex::default() });
+        let shared =
+            Arc::new(Shared { bell, stop: AtomicBool::new(false), tally: Mutex::default(), now: AtomicU32::new(0) });
         let monitor = Monitor::open().map_err(Error::Netlink)?;
         let watcher = Watcher::new(control, jiffies, monitor, shared.clone());
         let thread = std::thread::Builder::new().name("l4".to_owned()).spawn(move || watcher.run());
@@ -60,6 +63,11 @@ impl Watch {
     /// What the latest walk over all of the flow table has found.
     pub fn tally(&self) -> Arc<Tally> {
         lock(&self.shared.tally).clone()
+    }
+
+    /// Jiffies, a tenth of a second ago at most.
+    pub fn now(&self) -> u32 {
+        self.shared.now.load(Ordering::Relaxed)
     }
 
     pub fn stop(self) {
@@ -193,6 +201,7 @@ impl Watcher {
     fn sweep_on(&mut self) {
         match self.jiffies.now() {
             Ok(now) => {
+                self.shared.now.store(now, Ordering::Relaxed);
                 if let Some(tally) = self.sweep.step(now) {
                     lock(&self.control).forget_dests(&tally);
                     *lock(&self.shared.tally) = Arc::new(tally);

@@ -10,9 +10,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use lb_core::config;
 use lb_core::snapshot::Snapshot;
+use lb_l4::explain::{Answer as Explained, Question};
+use lb_l4::flows::{Listing, Query};
+use lb_l4::samples::SampleLine;
 use lb_l7::{ExplainRequest, Explanation};
 
-use super::messages::{BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, Status};
+use super::messages::{
+    BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, SampleRequest, Status,
+};
 use crate::supervisor::{self, Supervisor, Trigger, refuse_what_needs_a_restart};
 
 /// A whole configuration file must fit.
@@ -30,6 +35,9 @@ pub fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/backend", post(backend))
         .route("/v1/explain", post(explain))
+        .route("/v1/explain/packet", post(explain_packet))
+        .route("/v1/flows", post(flows))
+        .route("/v1/flows/sample", post(sample))
         .route("/v1/config/diff", post(diff))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(supervisor)
@@ -51,6 +59,27 @@ async fn backend(State(lb): Lb, Json(command): Json<BackendCommand>) -> Answer<B
 
 async fn explain(State(lb): Lb, Json(request): Json<ExplainRequest>) -> Answer<Explanation> {
     lb.explain(&request).map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+async fn explain_packet(State(lb): Lb, Json(question): Json<Question>) -> Answer<Explained> {
+    let answer = blocking(move || lb.forwarder().explain(&question)).await?;
+    answer.map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+async fn flows(State(lb): Lb, Json(query): Json<Query>) -> Answer<Listing> {
+    blocking(move || lb.forwarder().flows(&query)).await.map(Json)
+}
+
+async fn sample(State(lb): Lb, Json(request): Json<SampleRequest>) -> Answer<Vec<SampleLine>> {
+    let samples = blocking(move || lb.forwarder().sample(request.packets, request.frontend.as_deref())).await?;
+    samples.map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+/// What takes a while, which the control side must not feel; `None`: there is no layer 4.
+async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Option<T> + Send + 'static) -> Result<T, Refusal> {
+    let answer = tokio::task::spawn_blocking(ask).await;
+    let answer = answer.map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))?;
+    answer.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "there is no layer-4 frontend".to_owned()))
 }
 
 /// Parsing thousands of backends takes a while, which the control side must not feel.

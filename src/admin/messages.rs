@@ -13,6 +13,8 @@ pub struct Status {
     pub config: ConfigStatus,
     pub frontends: Vec<FrontendStatus>,
     pub pools: Vec<PoolStatus>,
+    /// `None`: there is no layer-4 frontend.
+    pub layer4: Option<lb_l4::Report>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +149,13 @@ pub struct BackendCommand {
     /// `POOL/BACKEND`
     pub backend: String,
     pub state: AdminState,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SampleRequest {
+    pub packets: usize,
+    /// `None`: of all.
+    pub frontend: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,12 +2,16 @@
 
 use anyhow::{Context, Result};
 use caps::{CapSet, Capability, CapsHashSet};
+use lb_core::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use tracing::{debug, warn};
 
 /// The one that lb may need later: a reload may name a frontend on a port below 1024.
 const KEPT: Capability = Capability::CAP_NET_BIND_SERVICE;
+/// What layer 4 needs on top: to attach to interfaces, to load programs, and to have them verified with
+/// the freedom that they need. Pinning takes no capability but the right to write the directory.
+const LAYER4: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
 
 /// Every connection costs a descriptor, so take as many as may be had.
 pub fn raise_descriptor_limit() {
@@ -26,16 +30,16 @@ pub fn layer4_options() -> lb_l4::Options {
     lb_l4::Options { directory: lb_l4::directory::default_path() }
 }
 
-/// Gives up all capabilities but [`KEPT`], and lets no child (a check's script) inherit even that.
+/// Gives up all capabilities but [`KEPT`] (and [`LAYER4`] where the configuration has layer 4), and lets no child (a check's script) inherit even that.
 ///
 /// Capabilities belong to a thread and pass to those that it starts, so this comes before the first
 /// one. Root keeps what it has: it was started so that it can read every certificate.
-pub fn drop_capabilities() -> Result<()> {
+pub fn drop_capabilities(config: &Config) -> Result<()> {
     if geteuid().is_root() {
         return Ok(());
     }
     let had = caps::read(None, CapSet::Permitted).context("cannot read the capabilities of this process")?;
-    let kept: CapsHashSet = had.intersection(&CapsHashSet::from([KEPT])).copied().collect();
+    let kept: CapsHashSet = had.intersection(&needed(config)).copied().collect();
     let set = |which, caps: &CapsHashSet| {
         caps::set(None, which, caps).with_context(|| format!("cannot reduce the {which:?} capabilities"))
     };
@@ -43,4 +47,9 @@ pub fn drop_capabilities() -> Result<()> {
     set(CapSet::Inheritable, &CapsHashSet::new())?;
     set(CapSet::Permitted, &kept)?;
     caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")
+}
+
+fn needed(config: &Config) -> CapsHashSet {
+    let layer4 = config.frontends.iter().any(|frontend| frontend.forward().is_some());
+    std::iter::once(KEPT).chain(LAYER4.into_iter().filter(|_| layer4)).collect()
 }

@@ -29,6 +29,7 @@ use tokio::time::sleep;
 use crate::cli;
 use crate::exit::{Failed, Silent};
 use crate::logging::Logging;
+pub use host::layer4_options;
 pub use reload::{Trigger, changes, refuse_what_needs_a_restart};
 use signals::{Event, Signals};
 pub use start::{Supervisor, workers};
@@ -65,7 +66,7 @@ pub fn serve(options: Options, started: impl FnOnce(&Arc<Supervisor>) -> Result<
 }
 
 fn serve_loaded(options: Options, loaded: Loaded, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
-    host::drop_capabilities()?;
+    host::drop_capabilities(&loaded.config)?;
     let logging = Arc::new(Logging::start(&loaded.config.log, options.log)?);
     host::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -106,7 +106,7 @@ impl Supervisor {
         changed: Arc<Notify>,
     ) -> Result<Self> {
         let reloads = Arc::new(Reloads::none(wall_clock()));
-        let registry = own_metrics::registry(&plans, &logging, &reloads)?;
+        let registry = own_metrics::registry(&plans, &forwarder, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
         let stack = Arc::default();
         Ok(Self { path, started: now(), plans, forwarder, logging, reloads, registry, changed, stack, phase })
@@ -131,6 +131,11 @@ impl Supervisor {
     /// Returns when the watched file changed.
     pub(super) async fn file_changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Layer 4.
+    pub fn forwarder(&self) -> &lb_l4::Tier {
+        &self.forwarder
     }
 
     /// What serves now.

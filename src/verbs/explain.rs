@@ -1,6 +1,7 @@
-//! `lb explain`: which frontend, route, pool and backend a request would get, and why.
+//! `lb explain`: which frontend, route, pool and backend a request or a packet would get, and why.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use lb_l4::explain::{Answer, Question};
 use lb_l7::{ExplainRequest, Explanation};
 
 use crate::admin::client::Client;
@@ -8,6 +9,10 @@ use crate::cli;
 use crate::exit::print;
 
 pub async fn explain(args: &cli::Explain) -> Result<()> {
+    if let Some(destination) = args.destination {
+        let client = args.url.parse().with_context(|| format!("`{}` is no address with a port", args.url))?;
+        return packet(args, Question { client, destination, udp: args.udp }).await;
+    }
     let request = ExplainRequest {
         url: args.url.clone(),
         method: args.method.clone(),
@@ -19,5 +24,13 @@ pub async fn explain(args: &cli::Explain) -> Result<()> {
     match args.json {
         true => print(format_args!("{}\n", serde_json::to_string_pretty(&explanation)?)),
         false => print(explanation),
+    }
+}
+
+async fn packet(args: &cli::Explain, question: Question) -> Result<()> {
+    let answer: Answer = Client::find(&args.server)?.post("/v1/explain/packet", &question).await?;
+    match args.json {
+        true => print(format_args!("{}\n", serde_json::to_string_pretty(&answer)?)),
+        false => print(answer),
     }
 }

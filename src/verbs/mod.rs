@@ -3,9 +3,11 @@
 pub mod backend;
 pub mod check;
 pub mod config;
+pub mod detach;
 pub mod doctor;
 pub mod explain;
 mod finding;
+pub mod flows;
 mod host;
 pub mod reload;
 pub mod shell;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Write};
 
 use anyhow::Result;
+use lb_l4::Report;
+use lb_l4::report::Traffic;
 
 use crate::admin::client::Client;
 use crate::admin::messages::{
@@ -31,7 +33,10 @@ impl Display for Status {
             write!(out, "\n{}", http_table(&http))?;
         }
         if !forwarded.is_empty() {
-            write!(out, "\n{}", forward_table(&forwarded))?;
+            write!(out, "\n{}", forward_table(&forwarded, self.layer4.as_ref()))?;
+        }
+        if let Some(report) = &self.layer4 {
+            write!(out, "\n{}", Layer4(report))?;
         }
         for pool in &self.pools {
             write!(out, "\n{pool}")?;
@@ -80,12 +85,57 @@ fn by_layer(frontends: &[FrontendStatus]) -> (Rows<'_, HttpStatus>, Rows<'_, For
     (http, forwarded)
 }
 
-fn forward_table(frontends: &Rows<'_, ForwardStatus>) -> Table {
-    let mut table = Table::new(["FRONTEND", "LISTEN", "MODE", "POOL"]);
+fn forward_table(frontends: &Rows<'_, ForwardStatus>, report: Option<&Report>) -> Table {
+    let mut table = Table::new([
+        "FRONTEND",
+        "LISTEN",
+        "MODE",
+        "POOL",
+        ">ACTIVE",
+        ">OTHER",
+        ">FLOWS",
+        ">PACKETS IN",
+        ">BYTES IN",
+        ">PACKETS OUT",
+        ">BYTES OUT",
+    ]);
     for (f, forward) in frontends {
-        table.row([f.name.clone(), f.listen.clone(), f.mode.clone(), forward.pool.clone()]);
+        let found = report.and_then(|report| report.frontends.iter().find(|seen| seen.name == f.name));
+        let t = found.map_or_else(Traffic::default, |seen| seen.traffic);
+        let numbers =
+            [t.flows_active, t.flows_inactive, t.flows_total, t.packets_in, t.bytes_in, t.packets_out, t.bytes_out];
+        let [active, other, flows, packets_in, bytes_in, packets_out, bytes_out] = numbers.map(|n| n.to_string());
+        let (name, listen, mode, pool) = (f.name.clone(), f.listen.clone(), f.mode.clone(), forward.pool.clone());
+        table.row([name, listen, mode, pool, active, other, flows, packets_in, bytes_in, packets_out, bytes_out]);
     }
     table
+}
+
+/// The data plane as a whole.
+struct Layer4<'r>(&'r Report);
+
+impl Display for Layer4<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { interfaces, table, drops, events, .. } = self.0;
+        let percent = table.entries * 100 / table.capacity.max(1);
+        writeln!(
+            out,
+            "flow table: {} flows, {} of {} entries ({percent} %)",
+            table.flows, table.entries, table.capacity
+        )?;
+        for (what, counts) in
+            [("states", &table.states), ("evicted", &table.evictions), ("dropped", drops), ("events", events)]
+        {
+            if !counts.is_empty() {
+                let words: Vec<_> = counts.iter().map(|(word, n)| format!("{word} {n}")).collect();
+                writeln!(out, "  {what}: {}", words.join(", "))?;
+            }
+        }
+        for interface in interfaces {
+            writeln!(out, "  interface {} by {}: {}", interface.name, interface.hook, interface.why)?;
+        }
+        Ok(())
+    }
 }
 
 fn http_table(frontends: &Rows<'_, HttpStatus>) -> Table {
@@ -163,6 +213,7 @@ mod tests {
     use crate::admin::messages::{LastCheck, LastReload, Phase, ReloadResult};
     use lb_core::config::AdminState;
     use lb_core::pool::Health;
+    use lb_l4::report::{self, Forwarded, Interface};
 
     #[test]
     fn the_table_says_what_is_wrong() {
@@ -189,6 +240,7 @@ mod tests {
                 queued: 4,
                 backends: vec![backend("a", Health::Up), backend("b", Health::Down)],
             }],
+            layer4: Some(layer4()),
         };
         insta::assert_snapshot!(status.to_string());
     }
@@ -196,6 +248,29 @@ mod tests {
     #[test]
     fn ages_are_short() {
         assert_eq!([59, 60, 3_599, 3_600, 86_400].map(ago), ["59s", "1m", "59m", "1h 0m", "1d 0h"]);
+    }
+
+    fn layer4() -> Report {
+        let traffic =
+            Traffic { packets_in: 70, bytes_in: 4100, flows_total: 12, flows_active: 3, ..Traffic::default() };
+        Report {
+            interfaces: vec![Interface {
+                name: "eth0".to_owned(),
+                hook: "tc".to_owned(),
+                why: "l4.attach is tc".to_owned(),
+                warning: None,
+            }],
+            table: report::Table {
+                capacity: 2048,
+                entries: 1024,
+                flows: 1024,
+                states: vec![("established".to_owned(), 1024)],
+                evictions: vec![],
+            },
+            drops: vec![("no_backend".to_owned(), 5)],
+            events: vec![],
+            frontends: vec![Forwarded { name: forward().name, pool: "web".to_owned(), traffic, backends: vec![] }],
+        }
     }
 
     fn frontend() -> FrontendStatus {

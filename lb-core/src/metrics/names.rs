@@ -143,8 +143,10 @@ metrics! {
         "Flows that gave way to a new one before their time.";
     L4_DROPS = Counter "lb_l4_drops_total" ["reason"]
         "Packets of frontends of layer 4 that were dropped.";
-    L4_SNAT_EXHAUSTED = Counter "lb_l4_snat_exhausted_total" ["frontend"]
-        "New flows for which no local port was free.";
+    L4_FLOWS_BY_STATE = Gauge "lb_l4_flows_by_state" ["state"]
+        "Flows by state, as the latest walk over the table found them; one walk takes five seconds.";
+    L4_EVENTS = Counter "lb_l4_events_total" ["event"]
+        "What else happened to packets of layer 4: forwarded without an entry, adopted in mid-stream, given to another backend, answered with a reset, ...";
 
     PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" []
         "User and system time used.";
