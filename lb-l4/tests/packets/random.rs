@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
-use lb_l4::abi::{Addr, FlowKey, dest_state};
+use lb_l4::abi::{Addr, Dest, FlowKey, dest_state};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use crate::checks;
 use crate::harness::bench::Bench;
 use crate::harness::net::{BACKENDS, CLIENTS, SMALL};
-use crate::harness::world;
+use crate::harness::world::{self, port};
 use crate::model::{TCP, Verdict, flags};
 use crate::packet::{Body, Build};
 
@@ -31,8 +31,9 @@ enum Step {
     Rest(Index, u16, bool, u8),
     /// An error about a packet of a flow: kind, code, the rest of its header, and how much is quoted.
     Error(Index, u8, u8, u32, Index, Option<Mutation>),
+    /// That of a flow changes its state.
     Destination(Index, u8),
-    /// The slot is given to another backend.
+    /// Its slot is given to another backend.
     Successor(Index),
     /// Another size, and turned.
     Ring(Index, Index),
@@ -87,7 +88,10 @@ pub fn run(bench: Bench) -> u64 {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let request = (shape(), 0..4_u8, 1..6_u16, select(world::ports().collect::<Vec<_>>()));
+    let all = select(world::ports().collect::<Vec<_>>());
+    let busy =
+        select(vec![port::NAT_REBIND, port::NAT_RESET, port::NAT_KEEP, port::DR_RESET, port::SNAT, port::SNAT_LEAST]);
+    let request = (shape(), 0..4_u8, 1..6_u16, prop_oneof![all, busy]);
     let error = (any::<Index>(), 0..13_u8, 0..6_u8, mtu(), any::<Index>(), mutation());
     let state = select(vec![dest_state::UNUSED, dest_state::READY, dest_state::DRAIN, dest_state::DOWN]);
     prop_oneof![
@@ -158,9 +162,9 @@ fn mutation() -> impl Strategy<Value = Option<Mutation>> {
 
 fn take(bench: &mut Bench, step: &Step) -> Result<(), String> {
     match step {
-        Step::Request(shape, client, sport, port) => {
+        Step::Request(shape, client, sport, number) => {
             let vip =
-                if *port == world::port::ALL { (world::vip_all(shape.v6), 80) } else { (world::vip(shape.v6), *port) };
+                if *number == port::ALL { (world::vip_all(shape.v6), 80) } else { (world::vip(shape.v6), *number) };
             pass(bench, shape, ends(client_addr(shape.v6, *client), *sport, vip, shape.tcp))
         }
         Step::Follow(shape, flow) => match flow_of(bench, flow) {
@@ -175,12 +179,12 @@ fn take(bench: &mut Bench, step: &Step) -> Result<(), String> {
             Some(key) => error(bench, &key, (*kind, *code, *head), part, mutation.as_ref()),
             None => Ok(()),
         },
-        Step::Destination(dest, state) => {
-            bench.configure(|config| dest.get_mut(&mut config.dests).state = *state);
+        Step::Destination(flow, state) => {
+            destination(bench, flow, |dest| dest.state = *state);
             Ok(())
         }
-        Step::Successor(dest) => {
-            bench.configure(|config| dest.get_mut(&mut config.dests).incarnation += 1);
+        Step::Successor(flow) => {
+            destination(bench, flow, |dest| dest.incarnation += 1);
             Ok(())
         }
         Step::Ring(frontend, turn) => {
@@ -198,6 +202,14 @@ fn take(bench: &mut Bench, step: &Step) -> Result<(), String> {
             bench.advance(*jiffies);
             Ok(())
         }
+    }
+}
+
+/// Changes where a flow goes to.
+fn destination(bench: &mut Bench, flow: &Index, change: impl FnOnce(&mut Dest)) {
+    if let Some(key) = flow_of(bench, flow) {
+        let dest = bench.model.state.flows[&key].dest as usize;
+        bench.configure(|config| change(&mut config.dests[dest]));
     }
 }
 
