@@ -19,6 +19,14 @@ inline_ void count_packet(const struct work *work, int reply)
 	}
 }
 
+/* Length of the transport header that every segment will have. */
+inline_ __u32 transport_header(ctx_t *ctx, const struct packet *p)
+{
+	struct tcphdr *tcp = at(ctx, p->l4, sizeof(*tcp));
+
+	return p->key.proto == IPPROTO_TCP && tcp ? tcp->doff * 4 : sizeof(struct udphdr);
+}
+
 /* Does it fit, as one packet or in the segments that it will be cut into? */
 inline_ int fits(ctx_t *ctx, const struct work *work, __u32 mtu)
 {
@@ -26,7 +34,7 @@ inline_ int fits(ctx_t *ctx, const struct work *work, __u32 mtu)
 
 	if (!size)
 		return work->p.length <= mtu;
-	return size + (work->p.l4 - work->p.l3) + sizeof(struct tcphdr) <= mtu;
+	return size + (work->p.l4 - work->p.l3) + transport_header(ctx, &work->p) <= mtu;
 }
 
 /* A first fragment tells the ports to those that follow. */
