@@ -30,6 +30,16 @@ inline_ int is_of_frontend(__u32 dest, __u32 frontend)
 	return frontend == ~0u || (found && found->frontend == frontend);
 }
 
+/* As struct sample counts them. An echo is answered for no destination. */
+inline_ __u8 sample_verdict(const struct work *work, int verdict)
+{
+	if (work->why < DROP_END)
+		return verdict == DROP ? 3 : 2;
+	if (verdict == PASS || verdict == PASS_UP)
+		return 0;
+	return work->dest == NONE ? 2 : 1;
+}
+
 /* What became of it; nothing, where it was none of ours. */
 inline_ void give_sample(const struct settings *settings, struct work *work, int verdict)
 {
@@ -40,7 +50,7 @@ inline_ void give_sample(const struct settings *settings, struct work *work, int
 	if (!is_of_frontend(work->dest, settings->sample_frontend))
 		return;
 	sample->dest = work->dest;
-	sample->verdict = work->why < DROP_END ? (verdict == DROP ? 3 : 2) : verdict == PASS ? 0 : 1;
+	sample->verdict = sample_verdict(work, verdict);
 	sample->reason = work->why;
 	sample->reply = work->reply;
 	bpf_ringbuf_output(&samples, sample, sizeof(*sample), 0);
