@@ -198,6 +198,8 @@ function int answer_echo(ctx_t *ctx, struct work *work)
 	/* The type is the high byte of its word: 8 becomes 0, 128 becomes 129. */
 	icmp->type = work->p.v6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
 	icmp->checksum = adjusted(icmp->checksum, work->p.v6 ? bpf_htons(0x0100) : (__u16)~bpf_htons(0x0800));
+	if (!icmp->checksum) /* minus zero is right for any message, zero is not for one of zeroes (RFC 1624, 3) */
+		icmp->checksum = 0xffff;
 	ip4 = at(ctx, l3, header);
 	ip6 = (void *)ip4;
 	if (!ip4)
