@@ -141,8 +141,44 @@ pub const CASES: &[Case] = &[
     }),
     ("a jumbo packet is answered, wherever its end is", |t, v6| {
         t.send(&syn(v6, port::NAT), To(BACKENDS));
-        let left = t.send(&tcp(v6, port::NAT, DATA).data(3000), Answer);
-        assert!(left.0.len() < 600);
+        for &length in jumbo(t) {
+            let left = t.send(&tcp(v6, port::NAT, DATA).data(length), Answer);
+            assert!(left.0.len() < 600);
+        }
+    }),
+    ("a jumbo packet is forwarded, wherever its end is", |t, v6| {
+        for port in [port::NAT_TAGGED, port::DR_TAGGED] {
+            t.send(&syn(v6, port), To(tagged(t)));
+            for &length in jumbo(t) {
+                t.send(&tcp(v6, port, DATA).data(length), To(tagged(t)));
+                t.send(&udp(v6, port).data(length), To(tagged(t)));
+            }
+        }
+    }),
+    // Not tunnel: what BPF_PROG_TEST_RUN makes has no type of GSO, and the helper wants to know that it is TCP.
+    ("tc: what will be cut into segments fits if they do", |t, v6| {
+        let room = 1400 - outer(v6) as u32 - 32;
+        for port in [port::NAT_SMALL, port::DR_SMALL] {
+            t.send(&syn(v6, port), To(SMALL));
+            let stamped = tcp(v6, port, DATA).data(3000).tcp_options(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+            if t.hook() == Hook::Tc {
+                t.cut_into(room);
+                t.send(&stamped, To(SMALL));
+                t.cut_into(room + 1);
+                t.send(&stamped, Answer);
+                t.cut_into(0);
+            }
+        }
+    }),
+    ("tc: datagrams that will be cut fit if they do", |t, v6| {
+        t.send(&udp(v6, port::NAT_SMALL), To(SMALL));
+        if t.hook() == Hook::Tc {
+            t.cut_into(1400 - outer(v6) as u32 - 8);
+            t.send(&udp(v6, port::NAT_SMALL).data(3000), To(SMALL));
+            t.cut_into(1400 - outer(v6) as u32 - 7);
+            t.send(&udp(v6, port::NAT_SMALL).data(3000), Answer);
+            t.cut_into(0);
+        }
     }),
     ("a client without a route back: the reply is dropped", |t, v6| {
         let lost = (if v6 { "fd09::5" } else { "10.9.0.5" }.parse().expect("an address"), 5);
@@ -174,6 +210,11 @@ fn outer(v6: bool) -> usize {
 /// A datagram whose IP packet has that length.
 fn sized(v6: bool, port: u16, length: usize) -> Build {
     udp(v6, port).data(length - outer(v6) - 8)
+}
+
+/// What BPF_PROG_TEST_RUN accepts: for XDP, frames of several pages.
+fn jumbo(t: &Bench) -> &'static [usize] {
+    if t.hook() == Hook::Xdp { &[3000, 5000, 8000] } else { &[1600, 3000] }
 }
 
 fn tagged(t: &Bench) -> u32 {

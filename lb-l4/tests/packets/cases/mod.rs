@@ -7,6 +7,7 @@ mod icmp;
 mod modes;
 mod parse;
 mod persistence;
+mod samples;
 mod scheduling;
 mod snat;
 mod states;
@@ -33,6 +34,7 @@ pub const SUBJECTS: &[(&str, &[Case])] = &[
     ("snat", snat::CASES),
     ("fragments", fragments::CASES),
     ("icmp", icmp::CASES),
+    ("samples", samples::CASES),
 ];
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;

@@ -178,6 +178,9 @@ pub const CASES: &[Case] = &[
         });
         t.send(&packet, Answer);
     }),
+    ("echo of nothing but zeroes is answered with a checksum that holds", |t, v6| {
+        t.send(&Build::icmp(client(v6).0, vip(v6, 0).0, if v6 { 128 } else { 8 }, 0, vec![0; 4]), Answer);
+    }),
     ("echo to another address is not touched", |t, v6| {
         t.send(&echo(v6, host(v6, 99)), Pass);
         t.send(&echo(v6, world::vip_all(v6)), Pass);

@@ -66,6 +66,8 @@ impl Bench {
         self.real_now = self.read_clock();
         self.program.maps.clear();
         self.model = Model::new(self.base.clone(), NOW);
+        self.cut_into(0);
+        self.samples();
     }
 
     /// A new flow tells when it was made.
@@ -182,6 +184,17 @@ impl Bench {
     pub fn fresh_tick(&mut self, v6: bool) {
         let top = 31 - self.real_now.leading_zeros();
         self.configure(|config| config.settings.tick_shift = if v6 { top - 1 } else { top });
+    }
+
+    /// Packets from here on will be cut into segments with so many bytes each; 0: they are not.
+    pub fn cut_into(&mut self, segment: u32) {
+        self.model.segment = segment as usize;
+        self.program.segment = segment;
+    }
+
+    /// What the program has sampled since the last time.
+    pub fn samples(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.program.maps.samples.next().map(|item| item.to_vec())).collect()
     }
 
     /// Jiffies pass: for the program, everything becomes older.

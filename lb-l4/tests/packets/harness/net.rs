@@ -17,14 +17,15 @@ pub const CLIENTS: u32 = 10;
 pub const BACKENDS: u32 = 11;
 /// The same, with an MTU of 1,400.
 pub const SMALL: u32 = 12;
-/// The program is told that this one stands on top of `BACKENDS`, with a VLAN tag.
+/// The program is told that this one stands on top of `BACKENDS`, with a VLAN tag. Its MTU is 9,000.
 pub const TAGGED: u32 = 13;
 /// XDP is not told that it may send here.
 pub const ELSEWHERE: u32 = 14;
 
 pub const TAG: u16 = 100;
-pub const MTU: u16 = 1500;
-pub const SMALL_MTU: u16 = 1400;
+const MTU: u16 = 1500;
+const SMALL_MTU: u16 = 1400;
+const LARGE_MTU: u16 = 9000;
 /// Network with a route that says unreachable.
 const NOWHERE: u8 = 9;
 /// Host number of an address that has no neighbour entry.
@@ -78,7 +79,7 @@ pub fn ip(commands: &str) {
 fn script() -> String {
     let mut lines = vec!["link set lo up".to_owned()];
     for (index, name, net) in INTERFACES {
-        let mtu = if index == SMALL { SMALL_MTU } else { MTU };
+        let mtu = mtu(index);
         lines.push(format!(
             "link add {name} index {index} mtu {mtu} address {} type veth peer name {name}-peer mtu {mtu}",
             mac(net, 1)
@@ -134,9 +135,17 @@ pub fn route(addr: Addr) -> Route {
             dmac: [2, 0, 0, 0, net, host],
             smac: [2, 0, 0, 0, net, 1],
             vlan: Port::default(),
-            mtu: if *index == SMALL { SMALL_MTU } else { MTU },
+            mtu: mtu(*index),
         }),
         _ => Route::NoNeighbour,
+    }
+}
+
+fn mtu(interface: u32) -> u16 {
+    match interface {
+        SMALL => SMALL_MTU,
+        TAGGED => LARGE_MTU,
+        _ => MTU,
     }
 }
 

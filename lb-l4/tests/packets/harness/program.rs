@@ -1,6 +1,6 @@
 //! The compiled program in the kernel, its maps, and BPF_PROG_TEST_RUN.
 
-use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
@@ -12,17 +12,20 @@ use lb_l4::object;
 use super::net;
 use crate::model::{Config, Hook};
 
-const LARGEST: usize = 9000;
+const LARGEST: usize = 9216;
 /// xdp_md: six words.
 const XDP_CONTEXT: usize = 24;
 /// __sk_buff, and where in it the interface stands.
 const SKB_CONTEXT: usize = 192;
 const SKB_IFINDEX: usize = 40;
+const SKB_GSO_SIZE: usize = 176;
 
 pub struct Program {
     hook: Hook,
     ebpf: Ebpf,
     pub maps: Maps,
+    /// As of `Model`.
+    pub segment: u32,
 }
 
 pub struct Maps {
@@ -42,6 +45,7 @@ pub struct Maps {
     pub turns: PerCpuArray<MapData, u32>,
     pub persistence: HashMap<MapData, PersistKey, Persist>,
     pub fragments: HashMap<MapData, FragKey, Frag>,
+    pub samples: RingBuf<MapData>,
     written: Option<Config>,
 }
 
@@ -73,7 +77,7 @@ impl Program {
         let mut ebpf = loader.load(if hook == Hook::Xdp { object::XDP } else { object::TC }).expect("a sound object");
         let maps = Maps::take(&mut ebpf);
         load_program(hook, &mut ebpf);
-        Self { hook, ebpf, maps }
+        Self { hook, ebpf, maps, segment: 0 }
     }
 
     /// BPF_PROG_TEST_RUN accepts an interface for XDP once a program is attached there.
@@ -91,7 +95,7 @@ impl Program {
     pub fn run(&mut self, ingress: u32, frame: &[u8]) -> Option<Ran> {
         let context = match self.hook {
             Hook::Xdp => xdp_context(ingress, frame.len()),
-            Hook::Tc => skb_context(ingress),
+            Hook::Tc => skb_context(ingress, self.segment),
         };
         let mut out = vec![0; LARGEST];
         let options = TestRunOptions {
@@ -133,8 +137,9 @@ fn xdp_context(ingress: u32, length: usize) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-fn skb_context(ingress: u32) -> Vec<u8> {
+fn skb_context(ingress: u32, segment: u32) -> Vec<u8> {
     let mut context = vec![0; SKB_CONTEXT];
+    context[SKB_GSO_SIZE..SKB_GSO_SIZE + 4].copy_from_slice(&segment.to_ne_bytes());
     context[SKB_IFINDEX..SKB_IFINDEX + 4].copy_from_slice(&ingress.to_ne_bytes());
     context
 }
@@ -161,6 +166,7 @@ impl Maps {
             turns: typed(ebpf, "turns"),
             persistence: typed(ebpf, "persistence"),
             fragments: typed(ebpf, "fragments"),
+            samples: typed(ebpf, "samples"),
             written: None,
         }
     }

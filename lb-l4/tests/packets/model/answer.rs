@@ -82,6 +82,10 @@ impl Model {
             frame[l3 + 7] = TTL;
             patch(&mut frame, l4, &[129], &[l4 + 2]);
         }
+        // RFC 1624, section 3: where all of the message is zero, minus zero is the right one.
+        if frame[l4 + 2..l4 + 4] == [0, 0] {
+            frame[l4 + 2..l4 + 4].fill(0xFF);
+        }
         Verdict::Answer(frame)
     }
 }

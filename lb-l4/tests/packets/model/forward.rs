@@ -148,7 +148,7 @@ impl Model {
             Err(reason) => return Verdict::Drop(reason),
         };
         let overhead = rewrite::overhead(&dest);
-        if packet.length() + overhead > usize::from(hop.mtu) {
+        if self.length_on_the_wire(packet) + overhead > usize::from(hop.mtu) {
             return match packet.whole_or_nothing {
                 true => self.too_big(packet, usize::from(hop.mtu) - overhead),
                 false if dest.mode == mode::NAT => self.pass_up(packet, entry),
@@ -161,6 +161,11 @@ impl Model {
         }
         let bytes = rewrite::forwarded(packet, entry, &dest, &hop, ingress);
         Verdict::Forward { ifindex: hop.ifindex, bytes }
+    }
+
+    fn length_on_the_wire(&self, packet: &Packet<'_>) -> usize {
+        let headers = packet.l4 - packet.l3 + packet.transport_header();
+        if self.segment == 0 { packet.length() } else { headers + self.segment }
     }
 
     /// The kernel's helpers for tc change sizes only behind a plain Ethernet header. A tag within the

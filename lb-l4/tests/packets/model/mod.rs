@@ -39,12 +39,15 @@ pub struct Model {
     pub state: State,
     /// Jiffies.
     pub now: u32,
+    /// Bytes of payload that each segment of the next packet will have; 0: it is one packet. Only tc
+    /// sees packets before they are cut (GSO).
+    pub segment: usize,
 }
 
 impl Model {
     pub fn new(config: Config, now: u32) -> Self {
         let state = State::new(&config);
-        Self { config, state, now }
+        Self { config, state, now, segment: 0 }
     }
 
     /// A frame arrives on an interface.

@@ -186,6 +186,10 @@ impl<'a> Packet<'a> {
         if self.proto == TCP { self.payload()[13] } else { 0 }
     }
 
+    pub fn transport_header(&self) -> usize {
+        if self.proto == TCP { usize::from(self.payload()[12] >> 4) * 4 } else { 8 }
+    }
+
     /// Length of the IP packet.
     pub fn length(&self) -> usize {
         self.end - self.l3
