@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::harness::{Asker, CLIENT, Decap, Dns, Echo, Hook, Talk, VIP, Web, ask_who, first_word, packets, url, vip};
+use crate::harness::{Asker, CLIENT, Dns, Echo, Hook, Program, Talk, VIP, Web, ask_who, first_word, packets, url, vip};
 use crate::net;
 use crate::shared::PATIENCE;
 
@@ -53,7 +53,7 @@ fn only_lb_answers_for_the_vip() {
 #[test]
 fn servers_and_clients_work() {
     let net = net!(Behind, Hook::Xdp);
-    let web = Web::start(&net);
+    let web = Web::start(&net, 10);
     let _dns = Dns::start(&net);
     let _echo = Echo::start(&net.backends[0], 7, &["10.0.0.11", "fd00::11"]);
     net.lb.run("nft add table inet t");
@@ -78,7 +78,7 @@ fn servers_and_clients_work() {
 fn far_backends_unwrap_what_comes_in_a_tunnel() {
     let net = net!(Far, Hook::Tc);
     net.vips_on_backends();
-    let _decap = Decap::on(&net.backends[0]);
+    let _decap = Program::decap(&net.backends[0]);
     let _echo = Echo::start(&net.backends[0], 7, &VIP);
     let SocketAddr::V4(to) = vip(0, 7) else { unreachable!("the first VIP is IPv4") };
     let client = net.client.enter(|| UdpSocket::bind("198.51.100.7:5000").unwrap());

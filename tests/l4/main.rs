@@ -7,9 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
 
+mod attach;
+mod corners;
+mod forwards;
 mod ground;
-#[allow(dead_code, unused_imports, reason = "the tests of lb itself follow")]
 mod harness;
+mod restarts;
+mod sticks;
 
 /// What the tests of layer 7 stand on serves here as well.
 #[path = "../e2e/harness/mod.rs"]

@@ -2,17 +2,17 @@
 
 mod chatter;
 mod clients;
-mod decap;
 mod net;
 pub mod packets;
+mod programs;
 mod servers;
 mod service;
 mod space;
 
 pub use chatter::Chatter;
 pub use clients::{Asker, Talk};
-pub use decap::Decap;
 pub use net::{CLIENT, Hook, Net, Place, VIP};
+pub use programs::Program;
 pub use servers::{Dns, Echo, Running, Web, ask_who, first_word};
 pub use service::{Service, Way, url, vip};
 pub use space::{Space, UNTIL_THE_TEST_ENDS};

@@ -9,7 +9,7 @@
 //! IPv6 beside it: 2001:db8:1::/64, 2001:db8:2::/64, fd00::/64 with the same last numbers. The router sends
 //! what is for the VIPs (.100 of the lan) to whoever answers for them there.
 
-use super::space::Space;
+use super::Space;
 
 /// The service's addresses.
 pub const VIP: [&str; 2] = ["203.0.113.100", "2001:db8:2::100"];

@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 
-use super::{Net, Space};
+use super::space::SCRATCH;
+use super::{Net, Space, chatter::patient};
 use crate::shared::eventually;
 
 /// Killed when dropped.
@@ -19,6 +20,14 @@ pub struct Running(Child);
 impl Running {
     pub fn start(mut command: Command) -> Running {
         Running(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// A line of words on a host.
+    pub fn start_with(host: &Space, line: &str) -> Running {
+        let mut words = line.split_whitespace();
+        let mut command = host.command(words.next().unwrap());
+        command.args(words);
+        Running::start(command)
     }
 }
 
@@ -29,20 +38,18 @@ impl Drop for Running {
     }
 }
 
-/// nginx on port 80: `/` says the backend's name and the client's address, `/blob` is [`Web::BLOB_MIB`] of noise.
+/// nginx on port 80: `/` says the backend's name and the client's address, `/blob` is noise.
 pub struct Web {
     _servers: Vec<Running>,
     dir: TempDir,
 }
 
 impl Web {
-    pub const BLOB_MIB: u32 = 100;
-
     /// On all backends.
-    pub fn start(net: &Net) -> Web {
-        let dir = tempfile::tempdir().unwrap();
+    pub fn start(net: &Net, blob_mib: u32) -> Web {
+        let dir = tempfile::tempdir_in(SCRATCH).unwrap();
         let blob = dir.path().join("blob");
-        net.lb.run(&format!("dd if=/dev/urandom of={} bs=1M count={} status=none", blob.display(), Web::BLOB_MIB));
+        net.lb.run(&format!("dd if=/dev/urandom of={} bs=1M count={blob_mib} status=none", blob.display()));
         let servers = net.backends.iter().map(|b| Web::on(b, &dir)).collect();
         Web { _servers: servers, dir }
     }
@@ -115,7 +122,9 @@ impl Echo {
                     let listener = TcpListener::bind(SocketAddr::new("::".parse().unwrap(), port)).await.unwrap();
                     tokio::spawn(accept(listener, name));
                     for addr in udp {
-                        tokio::spawn(answer(UdpSocket::bind(addr).await.unwrap(), name));
+                        let socket = UdpSocket::bind(addr).await.unwrap();
+                        patient(&socket);
+                        tokio::spawn(answer(socket, name));
                     }
                     ready.send(()).unwrap();
                     dropped(until_dead).await;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Decap, Echo, Hook, Net, Place, UNTIL_THE_TEST_ENDS, VIP};
+use super::{Echo, Hook, Net, Place, Program, Running, UNTIL_THE_TEST_ENDS, VIP};
 use crate::shared::Lb;
 
 /// A way of forwarding, with the place of the backends that goes with it.
@@ -43,7 +43,7 @@ impl Way {
 pub struct Service {
     pub net: Net,
     pub way: Way,
-    _decaps: Vec<Decap>,
+    _decaps: Vec<Program>,
 }
 
 impl Service {
@@ -56,7 +56,7 @@ impl Service {
         if way.by_vip() {
             net.vips_on_backends();
         }
-        let decaps = if way == Way::Tunnel { net.backends.iter().map(Decap::on).collect() } else { Vec::new() };
+        let decaps = if way == Way::Tunnel { net.backends.iter().map(Program::decap).collect() } else { Vec::new() };
         Service { net, way, _decaps: decaps }
     }
 
@@ -67,6 +67,19 @@ impl Service {
             let addresses = if self.way.by_vip() { VIP.map(str::to_owned) } else { own };
             Echo::start(&self.net.backends[nth], port, &[&addresses[0], &addresses[1]])
         })
+    }
+
+    /// iperf3 on port 5201 of both backends. Its datagrams have the right source only from a bound address.
+    pub fn iperf3(&self) -> Vec<Running> {
+        let mut servers = Vec::new();
+        for (nth, host) in self.net.backends.iter().enumerate() {
+            for (family, vip) in VIP.iter().enumerate() {
+                let own = self.net.backend(nth, family);
+                let address = if self.way.by_vip() { vip } else { own.as_str() };
+                servers.push(Running::start_with(host, &format!("iperf3 -s -p 5201 -B {address}")));
+            }
+        }
+        servers
     }
 
     /// One frontend for each family and protocol: `tcp4`, `tcp6`, `udp4`, `udp6` at `port` of the VIPs, over the

@@ -28,13 +28,15 @@ impl Space {
         space
     }
 
-    /// A new host on which the calling thread stands from now on, with a /sys and a bpf file system of its own.
+    /// A new host on which the calling thread stands from now on, with a /sys and a bpf file system of its own,
+    /// and room for large files in [`SCRATCH`].
     pub fn move_to(name: &'static str) -> Space {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
         let nothing = None::<&str>;
         mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
         mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), nothing).unwrap();
         mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), nothing).unwrap();
+        mount(Some("tmpfs"), SCRATCH, Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
         let space = Space::here(name);
         space.set_up();
         space
@@ -108,6 +110,9 @@ impl Space {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 }
+
+/// Of the test alone; gone with it, even when it is killed.
+pub const SCRATCH: &str = "/mnt";
 
 /// What a program is started with to be killed when the thread of the test is gone.
 pub const UNTIL_THE_TEST_ENDS: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];

@@ -1,5 +1,3 @@
-// What a backend of `mode: tunnel` does with IPIP and IP6IP6, for kernels that have no such devices: takes the
-// outer header off as the packet comes in. An outer IPv4 header with a wrong checksum stays on.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -18,6 +16,8 @@ static int sums_up(const __u16 *words)
 	return sum == 0xffff;
 }
 
+// What a backend of `mode: tunnel` does with IPIP and IP6IP6, for kernels that have no such devices: takes the
+// outer header off as the packet comes in. An outer IPv4 header with a wrong checksum stays on.
 SEC("classifier")
 int decap(struct __sk_buff *skb)
 {

@@ -1,4 +1,4 @@
-//! The receiving end of `mode: tunnel` on a backend: bpf/decap.c, compiled when it is needed.
+//! Programs of our own in the kernel of other hosts: bpf/peers.c, compiled when it is needed.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,15 +9,13 @@ use aya::programs::tc::{SchedClassifier, TcAttachType};
 
 use super::Space;
 
-/// Unwraps what arrives on `eth0` as long as it is kept.
-pub struct Decap {
-    _program: Ebpf,
-}
+/// Attached as long as it is kept.
+pub struct Program(#[allow(dead_code, reason = "kept attached")] Ebpf);
 
-impl Decap {
-    pub fn on(host: &Space) -> Decap {
-        static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
-        let mut program = Ebpf::load(OBJECT.get_or_init(compile)).unwrap();
+impl Program {
+    /// Unwraps what arrives on `eth0` in a tunnel.
+    pub fn decap(host: &Space) -> Program {
+        let mut program = load();
         let decap: &mut SchedClassifier = program.program_mut("decap").unwrap().try_into().unwrap();
         decap.load().unwrap();
         host.enter(|| {
@@ -25,14 +23,19 @@ impl Decap {
             let _ = aya::programs::tc::qdisc_add_clsact("eth0");
             decap.attach("eth0", TcAttachType::Ingress).unwrap();
         });
-        Decap { _program: program }
+        Program(program)
     }
+}
+
+fn load() -> Ebpf {
+    static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
+    Ebpf::load(OBJECT.get_or_init(compile)).unwrap()
 }
 
 fn compile() -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
-    let object = dir.path().join("decap.o");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/l4/bpf/decap.c");
+    let object = dir.path().join("peers.o");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/l4/bpf/peers.c");
     let mut clang = Command::new(std::env::var("CLANG").unwrap_or_else(|_| "clang".to_owned()));
     clang.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror"]);
     clang.arg("-idirafter").arg(format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH));

@@ -1,0 +1,163 @@
+//! lb stops, dies, comes back and is replaced, and no packet notices.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Chatter, Echo, Hook, Service, Talk, UNTIL_THE_TEST_ENDS, Way, may_run, vip};
+use crate::shared::Lb;
+
+const PORT: u16 = 7000;
+
+fn stage(way: Way, hook: Hook) -> (Service, [Echo; 2], String, Lb) {
+    let service = Service::new(way, hook);
+    let echoes = service.echoes(PORT);
+    let config = service.config(PORT, "", "");
+    let lb = service.start(&config);
+    (service, echoes, config, lb)
+}
+
+/// Two families of clients talk while lb ends by `signal`, is away, and comes back.
+fn survives(way: Way, hook: Hook, signal: Signal) {
+    let (service, _echoes, config, mut lb) = stage(way, hook);
+    let chatters = [0, 1].map(|family| Chatter::start(&service.net, vip(family, PORT)));
+    lb.signal(signal);
+    lb.wait_for_exit();
+    let while_away = [0, 1].map(|family| Talk::open(&service.net, vip(family, PORT)));
+    let again = service.start(&config);
+    again.cli_ok(&["reload"]);
+    for mut talk in while_away {
+        talk.say("begun while lb was away");
+    }
+    for chatter in chatters {
+        chatter.finish_undisturbed(signal.as_str());
+    }
+}
+
+macro_rules! survives {
+    ($($name:ident: $way:ident $hook:ident $signal:ident,)*) => {$(
+        #[test]
+        fn $name() {
+            if may_run() {
+                survives(Way::$way, Hook::$hook, Signal::$signal);
+            }
+        }
+    )*};
+}
+
+survives! {
+    nat_goes_on_when_lb_stops_xdp: Nat Xdp SIGTERM,
+    nat_goes_on_when_lb_is_killed_tc: Nat Tc SIGKILL,
+    dr_goes_on_when_lb_is_killed_xdp: Dr Xdp SIGKILL,
+    tunnel_goes_on_when_lb_stops_tc: Tunnel Tc SIGTERM,
+}
+
+#[test]
+fn a_newer_program_takes_over() {
+    if !may_run() {
+        return;
+    }
+    let (service, _echoes, config, lb) = stage(Way::Nat, Hook::Xdp);
+    let chatter = Chatter::start(&service.net, vip(0, PORT));
+    drop(lb);
+    // Another file with another inode, as a package's upgrade leaves it.
+    let dir = tempfile::tempdir().unwrap();
+    let newer = dir.path().join("lb-new").display().to_string();
+    let copy = format!("cp \"$1\" {newer} && shift && exec {newer} \"$@\"");
+    let wrapper: Vec<&str> = UNTIL_THE_TEST_ENDS.into_iter().chain(["sh", "-c", &copy, "sh"]).collect();
+    let newer = Lb::start_as(tempfile::tempdir().unwrap(), &config, &[], &wrapper);
+    newer.cli_ok(&["status"]);
+    chatter.finish_undisturbed("upgrade");
+}
+
+/// The file was edited while lb was away: what it says still holds for new flows, and old ones go on.
+#[test]
+fn a_file_that_changed_in_between_holds_for_new_flows() {
+    if !may_run() {
+        return;
+    }
+    let (service, _echoes, config, mut lb) = stage(Way::Nat, Hook::Tc);
+    let mut talks: Vec<Talk> = (0..8).map(|_| Talk::open(&service.net, vip(0, PORT))).collect();
+    lb.signal(Signal::SIGKILL);
+    lb.wait_for_exit();
+    let b1 = format!("address: \"{}\"", service.net.backend(0, 0));
+    let drained = config.replace(&b1, &format!("{b1}, state: drain"));
+    assert_ne!(drained, config);
+    let _again = service.start(&drained);
+    talks.iter_mut().for_each(|t| t.say("still here"));
+    assert!((0..6).all(|_| Talk::open(&service.net, vip(0, PORT)).backend == "b2"));
+}
+
+#[test]
+fn layer_4_comes_and_goes_by_reloads() {
+    if !may_run() {
+        return;
+    }
+    let service = Service::new(Way::Nat, Hook::Xdp);
+    let _echoes = service.echoes(PORT);
+    let none = "frontends: { web: { listen: 127.0.0.1:80, pool: web } }\npools: { web: { backends: [127.0.0.1:1] } }\n";
+    let mut lb = service.start(none);
+    assert_eq!(pinned(), Vec::<String>::new());
+    lb.reload(&service.config(PORT, "", ""));
+    Talk::open(&service.net, vip(0, PORT)).say("it forwards");
+    lb.reload(none);
+    assert_eq!(pinned(), Vec::<String>::new());
+    assert!(Talk::try_open(&service.net, vip(0, PORT)).is_err());
+}
+
+#[test]
+fn another_size_of_the_table_takes_a_restart_and_new_flows() {
+    if !may_run() {
+        return;
+    }
+    let (service, _echoes, config, mut lb) = stage(Way::Dr, Hook::Tc);
+    let larger = config.replace("flows: 65536", "flows: 131072");
+    let refused = lb.try_reload(&larger);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && said.contains("flows"), "{said}");
+    drop(lb);
+    let _larger = service.start(&larger);
+    Talk::open(&service.net, vip(1, PORT)).say("it forwards");
+}
+
+/// What is on the bpf file system of lb's host, without what the kernel puts there by itself.
+fn pinned() -> Vec<String> {
+    let names = std::fs::read_dir("/sys/fs/bpf").unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.ends_with(".debug")).collect()
+}
+
+/// A thousand frontends with ten backends each, the first of which is talked to.
+fn thousand(weight: u32) -> String {
+    let mut frontends = String::from("l4: { attach: xdp }\nfrontends:\n");
+    let mut pools = String::from("pools:\n");
+    for n in 0..1000 {
+        let port = PORT + n;
+        for protocol in ["", "/udp"].iter().take(if n == 0 { 2 } else { 1 }) {
+            let name = protocol.trim_start_matches('/');
+            frontends +=
+                &format!("  f{n}{name}: {{ mode: nat, listen: \"203.0.113.100:{port}{protocol}\", pool: p{n} }}\n");
+        }
+        let backend = |nth: u32| format!("{{ address: 10.0.0.{}, weight: {weight} }}, ", 11 + nth);
+        // Of the first pool all must be there.
+        let count = if n == 0 { 2 } else { 10 };
+        pools += &format!("  p{n}: {{ backends: [{}] }}\n", (0..count).map(backend).collect::<String>());
+    }
+    frontends + &pools
+}
+
+#[test]
+fn a_thousand_frontends_with_ten_backends_reload_without_a_lost_packet() {
+    if !may_run() {
+        return;
+    }
+    let service = Service::new(Way::Nat, Hook::Xdp);
+    let _echoes = service.echoes(PORT);
+    let mut lb = service.start(&thousand(1));
+    let chatter = Chatter::start(&service.net, vip(0, PORT));
+    for weight in [2, 3] {
+        let config = thousand(weight);
+        let begun = std::time::Instant::now();
+        lb.reload(&config);
+        eprintln!("reload with weight {weight}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    }
+    chatter.finish_undisturbed("reload of a thousand frontends");
+}
