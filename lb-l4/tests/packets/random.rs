@@ -162,47 +162,50 @@ fn mutation() -> impl Strategy<Value = Option<Mutation>> {
 
 fn take(bench: &mut Bench, step: &Step) -> Result<(), String> {
     match step {
-        Step::Request(shape, client, sport, number) => {
-            let vip =
-                if *number == port::ALL { (world::vip_all(shape.v6), 80) } else { (world::vip(shape.v6), *number) };
-            pass(bench, shape, ends(client_addr(shape.v6, *client), *sport, vip, shape.tcp))
+        Step::Request(shape, client, sport, port) => {
+            let key = ends(client_addr(shape.v6, *client), *sport, frontend(shape.v6, *port), shape.tcp);
+            return pass(bench, shape, key);
         }
-        Step::Follow(shape, flow) => match flow_of(bench, flow) {
-            Some(key) => pass(bench, shape, key),
-            None => Ok(()),
-        },
-        Step::Rest(flow, offset, more, ttl) => match flow_of(bench, flow) {
-            Some(key) => rest(bench, &key, *offset, *more, *ttl),
-            None => Ok(()),
-        },
-        Step::Error(flow, kind, code, head, part, mutation) => match flow_of(bench, flow) {
-            Some(key) => error(bench, &key, (*kind, *code, *head), part, mutation.as_ref()),
-            None => Ok(()),
-        },
-        Step::Destination(flow, state) => {
-            destination(bench, flow, |dest| dest.state = *state);
-            Ok(())
+        Step::Follow(shape, flow) => return with_flow(bench, flow, |bench, key| pass(bench, shape, key)),
+        Step::Rest(flow, offset, more, ttl) => {
+            return with_flow(bench, flow, |bench, key| rest(bench, &key, *offset, *more, *ttl));
         }
-        Step::Successor(flow) => {
-            destination(bench, flow, |dest| dest.incarnation += 1);
-            Ok(())
+        Step::Error(flow, kind, code, head, part, mutation) => {
+            let head = (*kind, *code, *head);
+            return with_flow(bench, flow, |bench, key| error(bench, &key, head, part, mutation.as_ref()));
         }
-        Step::Ring(frontend, turn) => {
-            bench.configure(|config| {
-                let frontend = frontend.get_mut(&mut config.frontends);
-                let (base, size) = ((frontend.ring >> 32) as usize, frontend.ring as u32 as usize);
-                if size > 0 {
-                    config.rings[base..base + size].rotate_left(turn.index(size));
-                    frontend.ring -= turn.index(size) as u64;
-                }
-            });
-            Ok(())
-        }
-        Step::Later(jiffies) => {
-            bench.advance(*jiffies);
-            Ok(())
-        }
+        Step::Destination(flow, state) => destination(bench, flow, |dest| dest.state = *state),
+        Step::Successor(flow) => destination(bench, flow, |dest| dest.incarnation += 1),
+        Step::Ring(frontend, turn) => turn_ring(bench, frontend, turn),
+        Step::Later(jiffies) => bench.advance(*jiffies),
     }
+    Ok(())
+}
+
+fn with_flow(
+    bench: &mut Bench,
+    flow: &Index,
+    then: impl FnOnce(&mut Bench, FlowKey) -> Result<(), String>,
+) -> Result<(), String> {
+    match flow_of(bench, flow) {
+        Some(key) => then(bench, key),
+        None => Ok(()),
+    }
+}
+
+fn frontend(v6: bool, port: u16) -> (IpAddr, u16) {
+    if port == port::ALL { (world::vip_all(v6), 80) } else { (world::vip(v6), port) }
+}
+
+fn turn_ring(bench: &mut Bench, frontend: &Index, turn: &Index) {
+    bench.configure(|config| {
+        let frontend = frontend.get_mut(&mut config.frontends);
+        let (base, size) = ((frontend.ring >> 32) as usize, frontend.ring as u32 as usize);
+        if size > 0 {
+            config.rings[base..base + size].rotate_left(turn.index(size));
+            frontend.ring -= turn.index(size) as u64;
+        }
+    });
 }
 
 /// Changes where a flow goes to.
