@@ -49,9 +49,10 @@ install: ## install what was built, its man pages, completions and systemd unit 
 	install -Dm755 target/release/lb $(DESTDIR)$(PREFIX)/bin/lb
 	install -Dm644 deploy/schema/lb.schema.json $(DESTDIR)$(PREFIX)/share/lb/lb.schema.json
 	install -Dm644 deploy/systemd/lb.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lb.conf
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system $(SHARED))
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/man/man5 $(SHARED))
 	sed 's|/usr/bin/lb|$(PREFIX)/bin/lb|' deploy/systemd/lb.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lb.service
 	target/release/lb man $(DESTDIR)$(PREFIX)/share/man/man1
+	target/release/lb man --config >$(DESTDIR)$(PREFIX)/share/man/man5/lb.yaml.5
 	target/release/lb completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lb
 	target/release/lb completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lb
 	target/release/lb completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lb.fish

@@ -430,10 +430,14 @@ pub struct Completions {
 #[command(after_long_help = "\
 Examples:
   lb man | man -l -
+  lb man --config | man -l -
   lb man /usr/share/man/man1")]
 pub struct Man {
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Print lb.yaml(5), which describes the configuration file
+    #[arg(long, conflicts_with = "dir")]
+    pub config: bool,
 }
 
 /// How a client verb finds the running lb.

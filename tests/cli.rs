@@ -175,6 +175,14 @@ fn there_is_a_man_page_for_every_verb() {
 }
 
 #[test]
+fn there_is_a_man_page_for_the_file() {
+    let ran = ran(lb(&["man", "--config"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with(".TH lb.yaml 5 "), "{}", ran.stdout);
+    assert!(ran.stdout.contains(".SS pools.NAME.check\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(&ran(lb(&["config", "schema"])).stdout).unwrap();
     assert!(schema["properties"]["frontends"].is_object());

@@ -17,6 +17,9 @@ pub fn completions(args: &Completions) -> Result<()> {
 }
 
 pub fn man(args: &Man) -> Result<()> {
+    if args.config {
+        return print(lb_core::config::manual(env!("CARGO_PKG_VERSION")));
+    }
     let mut lb = Cli::command();
     // Gives every verb its full name.
     lb.build();

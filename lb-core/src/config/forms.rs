@@ -90,7 +90,9 @@ impl<T: Decode> Decode for Later<T> {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        T::schema(generator)
+        let mut schema = T::schema(generator);
+        schema.insert("$comment".to_owned(), NOT_YET.into());
+        schema
     }
 }
 

@@ -16,6 +16,7 @@ mod forms;
 mod http_words;
 mod interpolate;
 mod keys;
+mod manual;
 mod model;
 mod raw;
 mod scalar;
@@ -35,6 +36,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{
     BackendChange, BackendEdit, Change, ConfigDiff, FrontendChange, GlobalChange, KeyChange, PoolChange, diff,
 };
+pub use manual::manual;
 pub use model::*;
 pub use schema::schema;
 pub use show::show;
