@@ -28,6 +28,9 @@ def main():
     if "throughput" in options.parts:
         parts["throughput"] = throughput(options, tool)
         tables.append("## One core, over veth\n\n" + report.throughput_table(options.contenders, parts["throughput"]))
+    if "control" in options.parts:
+        parts["control"] = tool("control", {"rounds": options.rounds})
+        tables.append("## Control plane\n\n" + report.control_table(parts["control"]))
     publish(options, parts, tables)
 
 
@@ -36,7 +39,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each case and contender (default 7)")
     parser.add_argument("--scale", type=float, default=1.0, help="packets of each measurement, times this")
     parser.add_argument("--quick", action="store_true", help="3 rounds of fewer packets")
-    parser.add_argument("--parts", default="prices,throughput", help="comma-separated (default both)")
+    parser.add_argument("--parts", default="prices,throughput,control", help="comma-separated (default all)")
     parser.add_argument("--cases", default="", help=f"comma-separated, of: {','.join(cases.BY_NAME)}")
     parser.add_argument("--contenders", default="", help=f"comma-separated, of: {','.join(contenders.BY_NAME)}")
     parser.add_argument("--cpu", type=int, default=1, help="where everything runs (default 1)")

@@ -67,6 +67,14 @@ def throughput_table(contenders, results):
     return table(head, rows)
 
 
+def control_table(steps):
+    rows = []
+    for step in steps:
+        values = step["milliseconds"]
+        rows.append([step["title"], f"{statistics.median(values):.1f}", f"{spread(values):.0%}"])
+    return table(["step", "ms", "±"], rows)
+
+
 def lost(kinds):
     sent = sum(measured["sent"] for rounds in kinds.values() for measured in rounds)
     return 1 - sum(measured["right"] for rounds in kinds.values() for measured in rounds) / sent

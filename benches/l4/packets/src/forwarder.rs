@@ -1,5 +1,6 @@
 //! The product: its object as lb-l4 has it, with maps that hold one frontend for each protocol and family.
 
+use std::env;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
@@ -44,16 +45,15 @@ pub struct Forwarder {
 impl Forwarder {
     /// In the namespace of the balancer; `interfaces`: those that it may send to.
     pub fn load(setup: Setup, interfaces: &[u32]) -> Result<Self> {
-        let object = match setup.hook {
-            Hook::Xdp => object::XDP,
-            Hook::Tc => object::TC,
-        };
         let mask = setup.buckets - 1;
-        let mut ebpf = EbpfLoader::new()
-            .override_global("bucket_mask", &mask, true)
-            .map_max_entries("flows", setup.buckets)
-            .load(object)
-            .context("the data plane does not load")?;
+        let mut loader = EbpfLoader::new();
+        loader.override_global("bucket_mask", &mask, true).map_max_entries("flows", setup.buckets);
+        let mut ebpf = match (env::var_os("LB_BENCH_OBJECT"), setup.hook) {
+            (Some(file), _) => loader.load_file(file),
+            (None, Hook::Xdp) => loader.load(object::XDP),
+            (None, Hook::Tc) => loader.load(object::TC),
+        }
+        .context("the data plane does not load")?;
         packets::load(ebpf.program_mut(object::PROGRAM).context("no program `lb`")?)?;
         let mut forwarder = Self { ebpf, setup };
         forwarder.fill(interfaces)?;

@@ -8,8 +8,10 @@
 //! | [`forwarder`] | loads the product, and fills its maps |
 //! | [`prices`] | ns per packet, by BPF_PROG_TEST_RUN |
 //! | [`throughput`] | packets per second over veth |
+//! | [`control`] | tables and large configurations |
 
 mod checksum;
+mod control;
 mod forwarder;
 mod packets;
 mod plan;
@@ -37,6 +39,8 @@ enum Verb {
     Prices,
     /// packets per second of one contender
     Throughput,
+    /// milliseconds of the control plane
+    Control,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     let output = match cli.verb {
         Verb::Prices => serde_json::to_string(&prices::measure(&serde_json::from_str(&input)?)?)?,
         Verb::Throughput => serde_json::to_string(&throughput::measure(&serde_json::from_str(&input)?)?)?,
+        Verb::Control => serde_json::to_string(&control::measure(&serde_json::from_str(&input)?)?)?,
     };
     println!("{output}");
     Ok(())

@@ -199,7 +199,7 @@ pub fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     ebpf.map_mut(name).with_context(|| format!("no map `{name}`"))
 }
 
-fn now(clock: ClockId) -> Result<Duration> {
+pub fn now(clock: ClockId) -> Result<Duration> {
     Ok(clock_gettime(clock)?.into())
 }
 
