@@ -1,7 +1,7 @@
 //! Where lb takes its packets, and what it says when it cannot.
 
 use crate::harness::{Hook, Service, Talk, UNTIL_THE_TEST_ENDS, Way, may_run, vip};
-use crate::shared::Lb;
+use crate::shared::{Lb, eventually};
 
 const PORT: u16 = 7000;
 
@@ -43,7 +43,7 @@ fn xdp_is_warned_of_where_lb_cannot_look() {
     }
     let service = Service::new(Way::Dr, Hook::Xdp);
     let lb = service.start(&config(&service, "attach: xdp"));
-    assert!(lb.stderr().contains("another network namespace"), "{}", lb.stderr());
+    eventually("lb warns", || lb.stderr().contains("another network namespace"));
 }
 
 #[test]
@@ -54,8 +54,7 @@ fn auto_takes_tc_where_xdp_is_not_safe_and_says_why() {
     let service = Service::new(Way::Nat, Hook::Tc);
     let _echoes = service.echoes(PORT);
     let lb = service.start(&config(&service, "attach: auto"));
-    let said = lb.stderr();
-    assert!(said.contains("XDP is not safe on eth"), "{said}");
+    eventually("lb says why", || lb.stderr().contains("XDP is not safe on eth"));
     Talk::open(&service.net, vip(0, PORT)).say("it forwards");
 }
 

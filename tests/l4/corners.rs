@@ -169,6 +169,29 @@ fn traceroute_sees_the_router_lb_and_the_backend() {
 }
 
 #[test]
+fn ports_for_replaced_clients_run_out_and_come_back() {
+    if !may_run() {
+        return;
+    }
+    let service = Service::new(Way::Snat, Hook::Tc);
+    let _echoes = service.echoes(PORT);
+    let ports = "snat_ports: 40000-40015, timeouts: { close: 100ms }";
+    let config = service.config(PORT, "", "").replace("flows: 65536", &format!("flows: 65536, {ports}"));
+    let lb = service.start(&config);
+    let to = vip(0, PORT);
+    let mut open: Vec<Talk> = (0..32).map(|_| Talk::open(&service.net, to)).collect();
+    let exhausted = |lb: &crate::shared::Lb| lb.metric("lb_l4_drops_total", &[("reason", "snat_exhausted")]);
+    assert_eq!(exhausted(&lb), 0.0, "sixteen for each of two backends");
+    let refused = service.net.client.try_run(&format!("curl -s --max-time 1 telnet://{to}"));
+    assert!(!refused.status.success());
+    eventually("it is counted", || exhausted(&lb) > 0.0);
+    open.iter_mut().for_each(|t| t.say("undisturbed"));
+    open.drain(..8).for_each(Talk::reset);
+    eventually("ports come back", || Talk::try_open(&service.net, to).is_ok());
+    open.iter_mut().for_each(|t| t.say("undisturbed"));
+}
+
+#[test]
 fn a_syn_flood_leaves_a_thousand_connections_alone() {
     if !may_run() {
         return;
@@ -176,7 +199,7 @@ fn a_syn_flood_leaves_a_thousand_connections_alone() {
     let service = Service::new(Way::Nat, Hook::Xdp);
     let net = &service.net;
     let _echoes = service.echoes(PORT);
-    let _lb = service.start(&service.config(PORT, "", "").replace("flows: 65536", "flows: 8192"));
+    let lb = service.start(&service.config(PORT, "", "").replace("flows: 65536", "flows: 8192"));
     let to = vip(0, PORT);
     let mut talks: Vec<Talk> = (0..1000).map(|_| Talk::open(net, to)).collect();
     // Answers to invented clients end at the router.
@@ -184,6 +207,9 @@ fn a_syn_flood_leaves_a_thousand_connections_alone() {
     const FLOOD: u32 = 40_000;
     flood(&service, to, FLOOD);
     talks.iter_mut().for_each(|t| t.say("still here"));
+    let evicted = lb.metric("lb_l4_flow_evictions_total", &[("reason", "half_open")]);
+    assert!(evicted > f64::from(FLOOD) / 4.0, "{evicted} evicted");
+    assert!(lb.metric("lb_l4_flows", &[]) <= lb.metric("lb_l4_flows_capacity", &[]));
     Talk::open(net, to).say("and new ones are served");
 }
 

@@ -13,6 +13,7 @@ mod forwards;
 mod ground;
 mod harness;
 mod restarts;
+mod seen;
 mod sticks;
 
 /// What the tests of layer 7 stand on serves here as well.

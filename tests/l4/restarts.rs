@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Chatter, Echo, Hook, Service, Talk, UNTIL_THE_TEST_ENDS, Way, may_run, vip};
+use crate::harness::{Asker, Chatter, Echo, Hook, Service, Talk, UNTIL_THE_TEST_ENDS, Way, may_run, vip};
 use crate::shared::Lb;
 
 const PORT: u16 = 7000;
@@ -116,6 +116,34 @@ fn another_size_of_the_table_takes_a_restart_and_new_flows() {
     drop(lb);
     let _larger = service.start(&larger);
     Talk::open(&service.net, vip(1, PORT)).say("it forwards");
+}
+
+#[test]
+fn detach_leaves_nothing() {
+    if !may_run() {
+        return;
+    }
+    let (service, _echoes, _, lb) = stage(Way::Nat, Hook::Xdp);
+    assert!(!pinned().is_empty());
+    let refused = lb.cli(&["detach"]);
+    assert!(!refused.status.success(), "not while lb runs");
+    let asker = Asker::new(&service.net, vip(0, PORT));
+    asker.ask(b"hello");
+    drop(lb);
+    asker.ask(b"without lb");
+    detach();
+    assert_eq!(pinned(), Vec::<String>::new());
+    let links = service.net.lb.run("ip link show");
+    assert!(!links.contains("xdp"), "{links}");
+    asker.socket.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    asker.try_ask(b"nobody").unwrap_err();
+    detach();
+}
+
+/// By an operator's hand, without a running lb.
+fn detach() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lb")).arg("detach").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// What is on the bpf file system of lb's host, without what the kernel puts there by itself.
