@@ -1,6 +1,6 @@
 //! Drives one data plane: what is loaded, what is attached, what the maps hold.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub struct Control {
     programs: BTreeMap<Variant, Ebpf>,
     /// Destinations that were retired when the flow table was walked last.
     retired: HashSet<u32>,
+    /// Some ring waits for room: see [`Change::deferred`].
+    pub deferred: bool,
 }
 
 impl Control {
@@ -92,12 +94,13 @@ impl Control {
             maps_path: ground.path.clone(),
             programs,
             retired: HashSet::new(),
+            deferred: false,
         };
-        host.resolve(control.backends());
+        host.resolve(control.backends().into_iter());
         control.write(now);
-        let before = links::existing(&control.directory.links());
-        control.attach(host, choices)?;
-        control.remove_links(host, &before);
+        control.attached = control.attach(host, choices)?;
+        control.send_where_attached(host)?;
+        control.remove_links(host);
         if ground.fresh {
             control.settle(ground)?;
         }
@@ -116,53 +119,50 @@ impl Control {
         Ok(())
     }
 
-    /// What a new configuration wants; nothing that serves changes.
-    pub fn plan(&self, snapshot: &Snapshot, host: &Host) -> Result<(Desired, Vec<Choice>), Error> {
+    /// What a new configuration wants. The program may come to more interfaces, where it lets everything
+    /// pass; nothing else changes.
+    pub fn plan(&mut self, snapshot: Arc<Snapshot>) -> Result<Planned, Error> {
+        let host = Host::look().map_err(Error::Netlink)?;
         if Sizes::new(snapshot.config.l4.flows, Capacity::default()).buckets != self.sizes.buckets {
             return Err(Error::FlowsChanged);
         }
-        let desired = Desired::of(snapshot, host, self.clock, &self.desired);
+        let desired = Desired::of(&snapshot, &host, self.clock, &self.desired);
         self.layout.check(&desired)?;
-        Ok((desired, choose(snapshot, host)?))
+        let attached = self.extend(&host, choose(&snapshot, &host)?)?;
+        Ok(Planned { snapshot, desired, attached, host })
     }
 
-    /// Attaches where the new configuration wants it too; where the old one wants it, it stays until the
-    /// commit.
-    pub fn extend(&mut self, host: &Host, choices: Vec<Choice>) -> Result<(), Error> {
-        let new = |c: &&Choice| !self.attached.iter().any(|old| (old.interface, old.hook) == (c.interface, c.hook));
-        if choices.iter().any(|c| new(&c)) { self.attach(host, choices) } else { Ok(()) }
+    /// Attaches where a new configuration wants it too; where the old one wants it, it stays until the
+    /// commit. What it says is how it came out.
+    fn extend(&mut self, host: &Host, choices: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+        let place = |c: &Choice| (c.interface, c.variant());
+        let attached: BTreeSet<_> = self.attached.iter().map(place).collect();
+        if choices.iter().all(|choice| attached.contains(&place(choice))) {
+            return Ok(choices);
+        }
+        self.attach(host, choices)
     }
 
-    /// Puts the program where it is not yet. Without frontends in the maps it lets everything pass.
-    pub fn attach(&mut self, host: &Host, choices: Vec<Choice>) -> Result<(), Error> {
-        let before = links::existing(&self.directory.links());
-        match self.attach_all(&choices) {
-            Ok(()) => self.attached = choices,
-            Err(Failed { choice, refusal: Refusal::Unsupported(why) })
-                if choice.hook == Hook::Xdp && self.snapshot.config.l4.attach == Attach::Auto =>
-            {
-                let why = format!("{} has no native XDP: {why}", choice.name);
-                let by_tc = choices.into_iter().map(|c| Choice { hook: Hook::Tc, why: why.clone(), ..c }).collect();
-                self.undo(host, &before);
-                return self.attach_by_tc(host, by_tc, &before);
+    /// Puts the program where it is not yet, and its latest build where it is. Without frontends in the
+    /// maps it lets everything pass.
+    fn attach(&mut self, host: &Host, choices: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+        let before = self.links();
+        let Err(failed) = self.attach_all(&choices) else { return Ok(choices) };
+        self.undo(host, &before);
+        let why = match &failed.refusal {
+            Refusal::Unsupported(why) if failed.may_fall_back(&self.snapshot) => {
+                format!("{} has no native XDP: {why}", failed.choice.name)
             }
+            _ => return Err(failed.into_error()),
+        };
+        let by_tc: Vec<_> = choices.into_iter().map(|c| Choice { hook: Hook::Tc, why: why.clone(), ..c }).collect();
+        match self.attach_all(&by_tc) {
+            Ok(()) => Ok(by_tc),
             Err(failed) => {
                 self.undo(host, &before);
-                return Err(failed.into_error());
+                Err(failed.into_error())
             }
         }
-        self.send_where_attached(host)
-    }
-
-    fn attach_by_tc(&mut self, host: &Host, choices: Vec<Choice>, before: &[Attachment]) -> Result<(), Error> {
-        match self.attach_all(&choices) {
-            Ok(()) => self.attached = choices,
-            Err(failed) => {
-                self.undo(host, before);
-                return Err(failed.into_error());
-            }
-        }
-        self.send_where_attached(host)
     }
 
     fn attach_all(&mut self, choices: &[Choice]) -> Result<(), Failed> {
@@ -195,12 +195,12 @@ impl Control {
         links::existing(&links).into_iter().filter(|a| !before.contains(a)).for_each(|a| detach(&links, host, a));
     }
 
-    /// Of those that were there, the ones that nobody wants any more.
-    pub fn remove_links(&self, host: &Host, before: &[Attachment]) {
+    /// From where nobody wants the program any more.
+    fn remove_links(&self, host: &Host) {
         let links = self.directory.links();
         let wanted: Vec<Attachment> =
             self.attached.iter().map(|c| Attachment { how: How::of(c.hook), interface: c.interface }).collect();
-        for attachment in before.iter().filter(|a| !wanted.contains(a)) {
+        for attachment in self.links().iter().filter(|a| !wanted.contains(a)) {
             info!(
                 interface = attachment.interface,
                 hook = attachment.how.hook().as_str(),
@@ -210,7 +210,7 @@ impl Control {
         }
     }
 
-    pub fn links(&self) -> Vec<Attachment> {
+    fn links(&self) -> Vec<Attachment> {
         links::existing(&self.directory.links())
     }
 
@@ -228,11 +228,17 @@ impl Control {
     }
 
     /// What was planned becomes what is forwarded by.
-    pub fn commit(&mut self, snapshot: Arc<Snapshot>, desired: Desired, host: &Host, now: Instant) {
-        self.snapshot = snapshot;
-        self.desired = desired;
-        host.resolve(self.backends());
+    pub fn commit(&mut self, planned: Planned, now: Instant) {
+        let Planned { snapshot, mut desired, attached, host } = planned;
+        // Health may have changed since it was planned.
+        desired.refresh(&snapshot);
+        (self.snapshot, self.desired, self.attached) = (snapshot, desired, attached);
+        host.resolve(self.backends().into_iter());
+        if let Err(error) = self.send_where_attached(&host) {
+            error!(%error, "cannot tell the data plane what it may send by");
+        }
         self.write(now);
+        self.remove_links(&host);
     }
 
     /// Takes up the health of every pool. `true`: something changed.
@@ -244,15 +250,15 @@ impl Control {
         changed
     }
 
-    /// Brings the maps to what is desired. `true`: a ring has to wait for room, see [`Change::deferred`].
-    pub fn write(&mut self, now: Instant) -> bool {
+    /// Brings the maps to what is desired.
+    pub fn write(&mut self, now: Instant) {
         let Change { operations, deferred } = self.layout.change(&self.desired, now);
+        self.deferred = deferred;
         for operation in &operations {
             if let Err(error) = self.maps.apply(operation) {
                 error!(%error, "cannot write a map of layer 4");
             }
         }
-        deferred
     }
 
     /// The place of the frontend with that name.
@@ -275,8 +281,9 @@ impl Control {
         self.retired = retired;
     }
 
-    pub fn backends(&self) -> impl Iterator<Item = IpAddr> {
-        self.desired.frontends.iter().flat_map(|f| f.dests.iter().map(|d| IpAddr::from(d.addr)))
+    /// Each once.
+    pub fn backends(&self) -> BTreeSet<IpAddr> {
+        self.desired.frontends.iter().flat_map(|f| f.dests.iter().map(|d| IpAddr::from(d.addr))).collect()
     }
 
     /// Nothing is forwarded any more, and nothing stays.
@@ -294,6 +301,14 @@ pub fn remove_all(directory: Directory) -> Result<Vec<Attachment>, Error> {
     existing.iter().for_each(|attachment| detach(&links, &host, *attachment));
     directory.remove()?;
     Ok(existing)
+}
+
+/// All that a commit needs.
+pub struct Planned {
+    snapshot: Arc<Snapshot>,
+    desired: Desired,
+    attached: Vec<Choice>,
+    host: Host,
 }
 
 /// On what the data plane will stand: maps of a size, old or new.
@@ -340,6 +355,10 @@ struct Failed {
 }
 
 impl Failed {
+    fn may_fall_back(&self, snapshot: &Snapshot) -> bool {
+        self.choice.hook == Hook::Xdp && snapshot.config.l4.attach == Attach::Auto
+    }
+
     fn into_error(self) -> Error {
         let hint = match &self.refusal {
             Refusal::Taken(_) => " (another program is there: `ip link show` names it)",

@@ -8,13 +8,11 @@ use lb_core::snapshot::Snapshot;
 use tracing::{error, info, warn};
 
 use crate::clock::JiffyClock;
-use crate::control::{self, Control};
-use crate::desired::Desired;
+use crate::control::{self, Control, Planned};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::explain::{Answer, NoFrontend, Question};
 use crate::flows::{self, Listing, Query};
-use crate::host::Host;
 use crate::links;
 use crate::report::Report;
 use crate::samples::{self, SampleLine};
@@ -48,11 +46,7 @@ enum Step {
     Nothing,
     /// The first layer-4 frontend has come.
     Begin(Box<Running>),
-    Change {
-        snapshot: Arc<Snapshot>,
-        desired: Box<Desired>,
-        host: Box<Host>,
-    },
+    Change(Box<Planned>),
     /// The last one goes.
     End,
 }
@@ -81,13 +75,7 @@ impl Tier {
             (None, false) => Step::Nothing,
             (Some(_), false) => Step::End,
             (None, true) => Step::Begin(Box::new(Running::start(&self.options, snapshot)?)),
-            (Some(running), true) => {
-                let host = Box::new(Host::look().map_err(Error::Netlink)?);
-                let mut control = running.control();
-                let (desired, choices) = control.plan(&snapshot, &host)?;
-                control.extend(&host, choices)?;
-                Step::Change { snapshot, desired: Box::new(desired), host }
-            }
+            (Some(running), true) => Step::Change(Box::new(running.control().plan(snapshot)?)),
         };
         Ok(Prepared(step))
     }
@@ -104,9 +92,9 @@ impl Tier {
                     old.end();
                 }
             }
-            Step::Change { snapshot, desired, host } => {
+            Step::Change(planned) => {
                 if let Some(running) = running.as_ref() {
-                    running.control().commit(snapshot, *desired, &host, Instant::now());
+                    running.control().commit(*planned, Instant::now());
                     running.watch.wake();
                 }
             }

@@ -25,8 +25,10 @@ use crate::sweep::{Sweep, Tally};
 const STEP: Duration = Duration::from_millis(100);
 /// In so many steps all of it has been looked at.
 const STEPS: u32 = 50;
-/// Between two times that the kernel is asked to know the way to every backend.
+/// Between two times that the kernel is asked to know the way to every backend, and for each of them at
+/// least, so that thousands cost no more of a CPU than hundreds.
 const RESOLVE: Duration = Duration::from_secs(3);
+const RESOLVE_EACH: Duration = Duration::from_millis(5);
 
 /// Ends with [`Watch::stop`].
 pub struct Watch {
@@ -189,12 +191,15 @@ impl Watcher {
             self.sweep_on();
         }
         if now >= self.next_resolve {
-            self.next_resolve = now + RESOLVE;
-            self.resolve();
+            self.next_resolve = now + self.resolve();
         }
-        if self.retry.is_none_or(|retry| now >= retry) {
-            let deferred = lock(&self.control).write(now);
-            self.retry = deferred.then(|| now + GRACE / 4);
+        let mut control = lock(&self.control);
+        let due = self.retry.is_some_and(|retry| now >= retry);
+        if control.deferred && due {
+            control.write(now);
+        }
+        if due || self.retry.is_none() {
+            self.retry = control.deferred.then(|| now + GRACE / 4);
         }
     }
 
@@ -211,13 +216,16 @@ impl Watcher {
         }
     }
 
-    /// A backend whose neighbour entry goes stale while it is idle would cost its next packets.
-    fn resolve(&mut self) {
-        let backends: Vec<IpAddr> = lock(&self.control).backends().collect();
+    /// A backend whose neighbour entry goes stale while it is idle would cost its next packets. Says when
+    /// the next time is due.
+    fn resolve(&mut self) -> Duration {
+        let backends = lock(&self.control).backends();
+        let pause = RESOLVE.max(RESOLVE_EACH * backends.len() as u32);
         match Host::look() {
             Ok(host) => host.resolve(backends.into_iter()),
             Err(error) => warn!(%error, "cannot have the neighbours of backends resolved"),
         }
+        pause
     }
 }
 
