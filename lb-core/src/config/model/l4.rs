@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct Forward {
     pub method: Method,
     pub protocol: Transport,
-    /// It exists in [`Config::pools`].
+    /// It exists in [`super::Config::pools`].
     pub pool: Arc<str>,
     pub timeouts: FlowTimeouts,
     pub on_backend_down: OnBackendDown,
