@@ -89,8 +89,15 @@ pub fn run(bench: Bench) -> u64 {
 
 fn step() -> impl Strategy<Value = Step> {
     let all = select(world::ports().collect::<Vec<_>>());
-    let busy =
-        select(vec![port::NAT_REBIND, port::NAT_RESET, port::NAT_KEEP, port::DR_RESET, port::SNAT, port::SNAT_LEAST]);
+    let busy = select(vec![
+        port::NAT_REBIND,
+        port::NAT_RESET,
+        port::NAT_KEEP,
+        port::DR_RESET,
+        port::SNAT,
+        port::SNAT_LEAST,
+        port::TUNNEL,
+    ]);
     let request = (shape(), 0..4_u8, 1..6_u16, prop_oneof![all, busy]);
     let error = (any::<Index>(), 0..13_u8, 0..6_u8, mtu(), any::<Index>(), mutation());
     let state = select(vec![dest_state::UNUSED, dest_state::READY, dest_state::DRAIN, dest_state::DOWN]);
@@ -146,7 +153,7 @@ fn mtu() -> impl Strategy<Value = u32> {
 fn options() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => Just(Vec::new()),
-        1 => Just(vec![2, 4, 0x05, 0xB4]),
+        1 => select(vec![vec![2, 4, 0x05, 0xB4], vec![1, 2, 4, 0x05, 0xB4], vec![4, 2, 1, 1, 1, 2, 4, 0x05, 0xB4]]),
         1 => prop::collection::vec(select(vec![0_u8, 1, 2, 4, 5, 8, 0xB4]), 0..40),
     ]
 }
