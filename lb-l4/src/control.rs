@@ -52,6 +52,8 @@ impl Control {
     pub fn start(path: &Path, snapshot: Arc<Snapshot>, jiffies: &mut JiffyClock, now: Instant) -> Result<Self, Error> {
         let directory = Directory::open(path)?;
         let host = Host::look().map_err(Error::Netlink)?;
+        // The kernel finds the neighbours while the programs are verified.
+        host.resolve(backends_of(&snapshot).into_iter());
         let ground = Ground::prepare(&directory, &snapshot, &host, jiffies)?;
         let choices = choose(&snapshot, &host)?;
         let result = Self::build(directory, snapshot, &host, &ground, choices, now);
@@ -96,7 +98,6 @@ impl Control {
             retired: HashSet::new(),
             deferred: false,
         };
-        host.resolve(control.backends().into_iter());
         control.write(now);
         control.attached = control.attach(host, choices)?;
         control.send_where_attached(host)?;
@@ -128,6 +129,7 @@ impl Control {
         }
         let desired = Desired::of(&snapshot, &host, self.clock, &self.desired);
         self.layout.check(&desired)?;
+        host.resolve(backends_of(&snapshot).into_iter());
         let attached = self.extend(&host, choose(&snapshot, &host)?)?;
         Ok(Planned { snapshot, desired, attached, host })
     }
@@ -233,7 +235,6 @@ impl Control {
         // Health may have changed since it was planned.
         desired.refresh(&snapshot);
         (self.snapshot, self.desired, self.attached) = (snapshot, desired, attached);
-        host.resolve(self.backends().into_iter());
         if let Err(error) = self.send_where_attached(&host) {
             error!(%error, "cannot tell the data plane what it may send by");
         }
@@ -392,11 +393,15 @@ pub fn choose(snapshot: &Snapshot, host: &Host) -> Result<Vec<Choice>, Error> {
 
 fn derived(snapshot: &Snapshot, host: &Host) -> Vec<crate::netlink::Link> {
     let frontends: Vec<IpAddr> = snapshot.forward_frontends().map(|(f, _)| f.config.listen.ip()).collect();
-    let pools = snapshot.forward_frontends().filter_map(|(_, forward)| snapshot.pool(&forward.pool));
-    let backends: Vec<IpAddr> =
-        pools.flat_map(|pool| pool.backends.iter().chain(&pool.backup)).map(|b| b.config.address.ip()).collect();
+    let backends: Vec<IpAddr> = backends_of(snapshot).into_iter().collect();
     let found = attach::derive(&mut &*host, &frontends, &backends);
     host.links().filter(|link| found.contains(&link.index)).cloned().collect()
+}
+
+/// Of all layer-4 frontends, each address once.
+fn backends_of(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let pools = snapshot.forward_frontends().filter_map(|(_, forward)| snapshot.pool(&forward.pool));
+    pools.flat_map(|pool| pool.backends.iter().chain(&pool.backup)).map(|b| b.config.address.ip()).collect()
 }
 
 fn log(choice: &Choice) {

@@ -49,5 +49,5 @@ pub mod watch;
 
 pub use collector::L4Collector;
 pub use error::Error;
-pub use report::Report;
+pub use report::{Report, interfaces};
 pub use tier::{Options, Prepared, Tier, detach};

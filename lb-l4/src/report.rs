@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use lb_core::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::abi::{Counter, Stats, WAYS, flow_state};
-use crate::control::Control;
+use crate::attach::Choice;
+use crate::control::{Control, choose};
+use crate::error::Error;
+use crate::host::Host;
 use crate::plan::key_of;
 use crate::sweep::Tally;
 
@@ -99,13 +103,7 @@ impl Control {
     }
 
     fn interfaces(&self) -> Vec<Interface> {
-        let interface = |choice: &crate::attach::Choice| Interface {
-            name: choice.name.clone(),
-            hook: choice.hook.as_str().to_owned(),
-            why: choice.why.clone(),
-            warning: choice.warning.clone(),
-        };
-        self.attached.iter().map(interface).collect()
+        self.attached.iter().cloned().map(Interface::from).collect()
     }
 
     fn forwarded(&self) -> Vec<Forwarded> {
@@ -150,6 +148,18 @@ impl Control {
         let each = self.desired.frontends.iter().flat_map(|f| f.dests.iter().map(move |d| (f, d)));
         each.filter_map(|(f, d)| Some((self.layout.dest_place_of(&key_of(f, d))?, (f.name.clone(), d.name.clone()))))
             .collect()
+    }
+}
+
+/// Where a configuration would take its packets on this host; nothing is attached.
+pub fn interfaces(snapshot: &Snapshot) -> Result<Vec<Interface>, Error> {
+    let host = Host::look().map_err(Error::Netlink)?;
+    Ok(choose(snapshot, &host)?.into_iter().map(Interface::from).collect())
+}
+
+impl From<Choice> for Interface {
+    fn from(choice: Choice) -> Self {
+        Self { hook: choice.hook.as_str().to_owned(), name: choice.name, why: choice.why, warning: choice.warning }
     }
 }
 

@@ -4,14 +4,18 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use lb_core::config::{Config, Mode, Pool, Probe};
+use lb_core::snapshot::Snapshot;
 use lb_core::tls_client;
+use lb_l4::report::Interface;
 use lb_l7::tls::ServerTls;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::{Finding, Result, Severity, finding, problem};
+use crate::exit::words;
 
 /// Two descriptors for each connection in flight, and some for lb itself.
 const FEW_DESCRIPTORS: u64 = 10_000;
@@ -27,6 +31,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
             findings.push(finding(format!("frontend {}", frontend.name), loaded.map_err(problem)));
         }
     }
+    findings.extend(layer4(config));
     for pool in &config.pools {
         findings.extend(pool_findings(pool));
     }
@@ -38,6 +43,27 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         findings.push(finding("access log", writable(path)));
     }
     findings
+}
+
+/// Where layer 4 would take its packets, and why there.
+fn layer4(config: &Config) -> Vec<Finding> {
+    if !config.frontends.iter().any(|frontend| frontend.forward().is_some()) {
+        return Vec::new();
+    }
+    let snapshot = Snapshot::build(Arc::new(config.clone()), String::new(), 1, None);
+    match lb_l4::interfaces(&snapshot) {
+        Ok(interfaces) => interfaces.into_iter().map(interface).collect(),
+        Err(error) => vec![finding("layer 4", Err(problem(words(&error.into()))))],
+    }
+}
+
+fn interface(found: Interface) -> Finding {
+    let text = format!("by {}: {}", found.hook, found.why);
+    let result = match found.warning {
+        Some(doubt) => Err((Severity::Warning, format!("{text}; {doubt}"))),
+        None => Ok(text),
+    };
+    finding(format!("interface {}", found.name), result)
 }
 
 fn pool_findings(pool: &Pool) -> Vec<Finding> {
