@@ -93,12 +93,15 @@ fn layer_4_comes_and_goes_by_reloads() {
     }
     let service = Service::new(Way::Nat, Hook::Xdp);
     let _echoes = service.echoes(PORT);
-    let none = "frontends: { web: { listen: 127.0.0.1:80, pool: web } }\npools: { web: { backends: [127.0.0.1:1] } }\n";
-    let mut lb = service.start(none);
+    let site =
+        ["frontends:\n  site: { listen: 127.0.0.1:80, pool: site }", "pools:\n  site: { backends: [127.0.0.1:1] }"];
+    let none = format!("{}\n{}\n", site[0], site[1]);
+    let some = service.config(PORT, "", "").replace("frontends:", site[0]).replace("pools:", site[1]);
+    let mut lb = service.start(&none);
     assert_eq!(pinned(), Vec::<String>::new());
-    lb.reload(&service.config(PORT, "", ""));
+    lb.reload(&some);
     Talk::open(&service.net, vip(0, PORT)).say("it forwards");
-    lb.reload(none);
+    lb.reload(&none);
     assert_eq!(pinned(), Vec::<String>::new());
     // The kernel lets go of a link a little later.
     eventually("nothing is forwarded", || Talk::try_open(&service.net, vip(0, PORT)).is_err());
