@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
+use aya::programs::tc::{
+    NlOptions, SchedClassifier, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle,
+    qdisc_add_clsact,
+};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 use aya::util::KernelVersion;
@@ -135,22 +138,26 @@ fn attach_tcx(path: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), Refusal> {
 
 fn attach_filter(path: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), Refusal> {
     let program = loader::tc(ebpf).map_err(other)?;
-    let ours = path.exists();
-    let id = if ours {
+    if path.exists() {
         let link = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, HANDLE, None).map_err(other)?;
-        program.attach_to_link(link)
-    } else {
-        // Fails where there is one already, which is as good.
-        let _ = qdisc_add_clsact(name);
-        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-        program.attach_with_options(name, TcAttachType::Ingress, TcAttachOptions::Netlink(options))
-    };
-    let link = program.take_link(id.map_err(refusal)?).map_err(other)?;
+        let replaced = program.attach_to_link(link);
+        unpin(path)?;
+        if let Ok(id) = replaced {
+            return keep_filter(path, program, id);
+        }
+        // The interface is gone and came back under its old index.
+    }
+    // Fails where there is one already, which is as good.
+    let _ = qdisc_add_clsact(name);
+    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+    let id = program.attach_with_options(name, TcAttachType::Ingress, TcAttachOptions::Netlink(options));
+    keep_filter(path, program, id.map_err(refusal)?)
+}
+
+fn keep_filter(path: &Path, program: &mut SchedClassifier, id: SchedClassifierLinkId) -> Result<(), Refusal> {
+    let link = program.take_link(id).map_err(other)?;
     // Dropped it would take the filter away.
     std::mem::forget(link);
-    if ours {
-        unpin(path)?;
-    }
     program.pin(path).map_err(other)
 }
 

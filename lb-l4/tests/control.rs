@@ -13,7 +13,10 @@ use lb_core::pool::Health;
 use lb_core::snapshot::Snapshot;
 use lb_l4::abi::{Dest, VipKey, dest_state};
 use lb_l4::flows::Query;
+use lb_l4::links::{self, Attachment, How};
+use lb_l4::loader::{self, Hook, Sizes, Variant};
 use lb_l4::maps::Maps;
+use lb_l4::plan::Capacity;
 use lb_l4::{Error, Options, Tier, detach};
 use nix::sched::{CloneFlags, unshare};
 
@@ -239,4 +242,40 @@ fn ip_of(text: &str) -> lb_l4::abi::Addr {
 fn question(destination: &str) -> lb_l4::explain::Question {
     let client = "10.1.0.2:1234".parse().unwrap();
     lb_l4::explain::Question { client, destination: destination.parse().unwrap(), udp: false }
+}
+
+/// What tc has before Linux 6.6: no links, but filters, which outlive their maker.
+#[test]
+fn a_filter_is_replaced_in_place_and_removed() {
+    let Some(options) = host() else { return };
+    Tier::start(options.clone(), snapshot(&web(TWO), None)).unwrap().leave();
+    let (maps, links) = (options.directory.join("maps-v1"), options.directory.join("links"));
+    let sizes = Sizes::new(1024, Capacity::default());
+    let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();
+    let interface = nix::net::if_::if_nametoindex("in-peer").unwrap();
+    let attachment = Attachment { how: How::Filter, interface };
+    let filters = || {
+        let shown = Command::new("tc").args(["filter", "show", "dev", "in-peer", "ingress"]).output().unwrap();
+        let text = String::from_utf8(shown.stdout).unwrap();
+        text.lines().filter(|line| line.contains("direct-action")).map(id_of).collect::<Vec<_>>()
+    };
+    links::attach(&links, &mut program(), attachment, "in-peer").unwrap();
+    let first = filters();
+    assert_eq!(first.len(), 1, "and it outlives the program's handle");
+    links::attach(&links, &mut program(), attachment, "in-peer").unwrap();
+    let second = filters();
+    assert!(second.len() == 1 && second != first, "{first:?} {second:?}");
+    let gone = Command::new("tc").args(["qdisc", "del", "dev", "in-peer", "clsact"]).status().unwrap();
+    assert!(gone.success());
+    links::attach(&links, &mut program(), attachment, "in-peer").unwrap();
+    assert_eq!(filters().len(), 1, "somebody had removed it");
+    links::detach(&links, attachment, Some("in-peer")).unwrap();
+    assert_eq!(filters(), Vec::<String>::new());
+    assert!(!links::existing(&links).contains(&attachment));
+    detach(&options).unwrap();
+}
+
+/// `... id 42 ...` of a line of tc(8).
+fn id_of(line: &str) -> String {
+    line.split_whitespace().skip_while(|word| *word != "id").nth(1).unwrap().to_owned()
 }
