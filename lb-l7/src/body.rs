@@ -14,6 +14,7 @@ use crate::h1::Reject;
 use crate::head::Block;
 use crate::io::deadline::Timer;
 use crate::io::send_limit::SendLimit;
+use crate::io::splice::{self, Direct, Pipe};
 
 /// Bytes of a body, on loan from a buffer or shared with an HTTP/2 connection.
 #[derive(Debug)]
@@ -102,6 +103,11 @@ pub trait Source {
 
     /// After the end: ready when the sender has closed its side of the connection.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The socket that a long rest of the body comes from as it is.
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        None
+    }
 }
 
 impl<S: Source> Source for &mut S {
@@ -124,6 +130,10 @@ impl<S: Source> Source for &mut S {
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         (**self).poll_closed(cx)
     }
+
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        (**self).direct()
+    }
 }
 
 /// A body that is sent.
@@ -135,6 +145,11 @@ pub trait Sink {
 
     /// Sends what is staged.
     async fn flush(&mut self, limit: SendLimit<'_>) -> Result<(), SinkError>;
+
+    /// The socket that takes bytes of the body as they are.
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        None
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -218,7 +233,14 @@ pub async fn pump(
         }
         sink.data(data, then == Then::End, taking).await.map_err(PumpError::Sink)?;
         match then {
-            Then::More => {}
+            Then::More => {
+                if let (Some(from), Some(to)) = (source.direct(), sink.direct())
+                    && let Some(pipe) = Pipe::lend()
+                {
+                    // A known length was held against the limit before.
+                    return Box::pin(splice::run(from, to, pipe, timer, patience, moved)).await;
+                }
+            }
             Then::End => return Ok(()),
             Then::Trailers => return sink.finish(source.trailers(), taking).await.map_err(PumpError::Sink),
         }

@@ -11,6 +11,7 @@ use crate::h1::{HeadLimits, Reject, encode, parse};
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Version};
 use crate::io::message::{BodyState, Framing, HeadError, Inbox, MessageSink, MessageSource, receive_head};
 use crate::io::send_limit::SendLimit;
+use crate::io::splice::Direct;
 use crate::io::transport::Transport;
 use crate::proxy::answer::Answer;
 use crate::proxy::trail::Trail;
@@ -299,6 +300,10 @@ impl Responder for H1Responder<'_> {
 }
 
 impl Sink for H1Responder<'_> {
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        self.sink.direct()
+    }
+
     async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         self.sink.data(data, end, limit).await
     }

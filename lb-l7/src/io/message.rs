@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
 use super::send_limit::SendLimit;
+use super::splice::Direct;
 use super::transport::Transport;
 use crate::body::{Data, Piece, Sink, SinkError, Source, SourceError, Then};
 use crate::h1::chunked::Decoder;
@@ -170,7 +171,7 @@ pub struct MessageSource<'a> {
     pub untouched: &'a mut bool,
 }
 
-/// Bodies with more than this to come are received in large buffers.
+/// Bodies with more than this to come are received in large buffers, or not at all (see [`super::splice`]).
 const LONG: u64 = 128 * 1024;
 
 impl MessageSource<'_> {
@@ -254,6 +255,16 @@ impl Source for MessageSource<'_> {
 
     fn is_untouched(&self) -> bool {
         *self.untouched
+    }
+
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        match self.state {
+            BodyState::Known(left) if *left > LONG && self.inbox.is_empty() && self.transport.is_plain() => {
+                self.inbox.rest();
+                Some(Direct { transport: self.transport, count: left })
+            }
+            _ => None,
+        }
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -363,6 +374,11 @@ fn poll_write_parts(
 }
 
 impl Sink for MessageSink<'_> {
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        let is_direct = self.framing == Framing::Raw && self.out.is_empty() && self.transport.is_plain();
+        is_direct.then_some(Direct { transport: self.transport, count: &mut self.sent })
+    }
+
     async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         let tail: &[u8] = match self.framing {
             Framing::Headless => return if end { self.flush(limit).await } else { Ok(()) },

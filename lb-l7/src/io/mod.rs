@@ -5,5 +5,6 @@ pub mod date;
 pub mod deadline;
 pub mod message;
 pub mod send_limit;
+pub mod splice;
 pub mod tcp;
 pub mod transport;

@@ -2,13 +2,15 @@
 //! is answered and closed, and never does: two system calls less.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::deadline::Deadlines;
@@ -46,11 +48,41 @@ impl Tcp {
         }
     }
 
+    /// Does `work` when the socket is readable; it says `WouldBlock` when that was not so.
+    pub fn poll_with_readable<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let tcp = self.watched()?;
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            if let Some(result) = unless_blocked(tcp.try_io(Interest::READABLE, || work(tcp.as_fd()))) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+
+    /// Does `work` when the socket takes bytes; it says `WouldBlock` when that was not so.
+    pub fn poll_with_writable<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let tcp = self.watched()?;
+        loop {
+            ready!(tcp.poll_write_ready(cx))?;
+            if let Some(result) = unless_blocked(tcp.try_io(Interest::WRITABLE, || work(tcp.as_fd()))) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+
     /// The other side has closed, or something from it waits to be read.
     pub fn has_news(&self) -> bool {
         match self {
-            Tcp::Fresh(fresh) => !matches!(fresh.stream.peek(&mut [0]), Err(e) if would_block(&e)),
-            Tcp::Watched(tcp) => tcp.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready(),
+            Tcp::Fresh(fresh) => unless_blocked(fresh.stream.peek(&mut [0])).is_some(),
+            Tcp::Watched(tcp) => may_be_readable(tcp) && unless_blocked(peek(tcp)).is_some(),
             Tcp::Lost => true,
         }
     }
@@ -95,12 +127,17 @@ impl Fresh {
     }
 }
 
-fn unless_blocked<T>(result: io::Result<T>) -> Option<io::Result<T>> {
-    if matches!(&result, Err(e) if would_block(e)) { None } else { Some(result) }
+fn may_be_readable(tcp: &TcpStream) -> bool {
+    tcp.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
-fn would_block(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
+/// Asks the kernel: a body that was spliced leaves the socket empty without the runtime knowing.
+fn peek(tcp: &TcpStream) -> io::Result<usize> {
+    tcp.try_io(Interest::READABLE, || SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]))
+}
+
+fn unless_blocked<T>(result: io::Result<T>) -> Option<io::Result<T>> {
+    if matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) { None } else { Some(result) }
 }
 
 impl From<TcpStream> for Tcp {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -41,6 +42,11 @@ impl Transport {
 
     pub fn is_tls(&self) -> bool {
         matches!(self, Transport::Tls(_))
+    }
+
+    /// A socket whose bytes are the message itself.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Transport::Plain(_))
     }
 
     /// `Ok(0)` is the end of the stream.
@@ -85,6 +91,30 @@ impl Transport {
             (Transport::Tls(tls), _) => tls.borrow_mut().as_write().poll_write_vectored(cx, parts),
             #[cfg(feature = "fuzz")]
             (Transport::Memory(pipe), _) => Pin::new(&mut *pipe.borrow_mut()).poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// See [`Tcp::poll_with_readable`]; only in clear text.
+    pub fn poll_with_readable<T>(
+        &self,
+        cx: &mut Context<'_>,
+        work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        match self {
+            Transport::Plain(tcp) => tcp.borrow_mut().poll_with_readable(cx, work),
+            _ => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    /// See [`Tcp::poll_with_writable`]; only in clear text.
+    pub fn poll_with_writable<T>(
+        &self,
+        cx: &mut Context<'_>,
+        work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        match self {
+            Transport::Plain(tcp) => tcp.borrow_mut().poll_with_writable(cx, work),
+            _ => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 

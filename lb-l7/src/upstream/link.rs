@@ -11,6 +11,7 @@ use crate::head::{Block, RequestHead, ResponseHead};
 use crate::http2::body::StreamSink;
 use crate::io::message::MessageSink;
 use crate::io::send_limit::SendLimit;
+use crate::io::splice::Direct;
 use crate::proxy::headers::Origin;
 
 #[derive(Debug)]
@@ -77,6 +78,13 @@ impl Requester<'_> {
 }
 
 impl Sink for Requester<'_> {
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        match self {
+            Requester::H1(sink) => sink.direct(),
+            Requester::H2(_) => None,
+        }
+    }
+
     async fn data(&mut self, data: Data<'_>, end: bool, limit: SendLimit<'_>) -> Result<(), SinkError> {
         match self {
             Requester::H1(sink) => sink.data(data, end, limit).await,
@@ -110,6 +118,13 @@ impl Receiver<'_> {
 }
 
 impl Source for Receiver<'_> {
+    fn direct(&mut self) -> Option<Direct<'_>> {
+        match self {
+            Receiver::H1(receiver) => receiver.source.direct(),
+            Receiver::H2(_) => None,
+        }
+    }
+
     async fn next(&mut self) -> Result<Piece<'_>, SourceError> {
         match self {
             Receiver::H1(receiver) => receiver.source.next().await,
