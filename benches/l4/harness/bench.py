@@ -20,7 +20,8 @@ def main():
     options = parse()
     machine.require_root()
     machine.install("build", "bench-l4")
-    tool = Tool(machine.build(), options.cpu)
+    tool = Tool(options.tool or machine.build(), options.cpu)
+    machine.prioritise(options.nice)
     parts, tables = {}, []
     if "prices" in options.parts:
         parts["prices"] = prices(options, tool)
@@ -43,6 +44,8 @@ def parse():
     parser.add_argument("--cases", default="", help=f"comma-separated, of: {','.join(cases.BY_NAME)}")
     parser.add_argument("--contenders", default="", help=f"comma-separated, of: {','.join(contenders.BY_NAME)}")
     parser.add_argument("--cpu", type=int, default=1, help="where everything runs (default 1)")
+    parser.add_argument("--tool", type=pathlib.Path, help="this binary, instead of a build of packets/")
+    parser.add_argument("--nice", type=int, default=0, help="priority, for a machine that does other things too")
     parser.add_argument("--markdown", type=pathlib.Path, help="also write the tables here")
     parser.add_argument("--json", type=pathlib.Path, help="also write every measurement here")
     options = parser.parse_args()

@@ -28,6 +28,16 @@ def build():
     return target / "release" / "lb-bench-packets"
 
 
+def prioritise(nice):
+    """Niceness counts only within a session where the kernel groups by session, so the group gets it as well."""
+    if nice:
+        os.nice(nice)
+        try:
+            pathlib.Path("/proc/self/autogroup").write_text(str(nice))
+        except OSError:
+            pass
+
+
 def environment(settings):
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

@@ -34,9 +34,9 @@ def prices_table(cases, prices):
         values = [net(price) for price in rounds]
         middle = statistics.median(values)
         harness = statistics.median(price["harness"] for price in rounds)
-        numbers = [f"{middle:.1f}", f"{spread(values):.0%}", f"{harness:.1f}"]
+        numbers = [f"{middle:.1f}", f"{min(values):.1f}", f"{spread(values):.0%}", f"{harness:.1f}"]
         rows.append([case.title, *numbers, *verdict(case.target, middle <= case.target if case.target else None, "≤")])
-    return table(["case", "ns / packet", "±", "harness, ns", "target", ""], rows)
+    return table(["case", "ns / packet", "best round", "±", "harness, ns", "target", ""], rows)
 
 
 def rates(rounds):
@@ -71,7 +71,7 @@ def control_table(steps):
     rows = []
     for step in steps:
         values = step["milliseconds"]
-        rows.append([step["title"], f"{statistics.median(values):.1f}", f"{spread(values):.0%}"])
+        rows.append([step["title"], f"{statistics.median(values):.2f}", f"{spread(values):.0%}"])
     return table(["step", "ms", "±"], rows)
 
 

@@ -129,9 +129,7 @@ impl<'a> Bench<'a> {
     }
 
     fn price(&mut self, packets: &mut Packets) -> Result<Price> {
-        if self.case.kind == Kind::New {
-            self.forwarder.clear()?;
-        }
+        self.prepare(packets)?;
         packets.call(None)?;
         let harness = self.run(packets)?;
         let before = self.forwarder.forwarded()?;
@@ -145,6 +143,19 @@ impl<'a> Bench<'a> {
             self.case.packets
         );
         Ok(Price { gross, harness })
+    }
+
+    /// The cases before this one have used the caches.
+    fn prepare(&mut self, packets: &mut Packets) -> Result<()> {
+        match self.case.kind {
+            Kind::New => self.forwarder.clear()?,
+            Kind::Flood => {}
+            Kind::Forward | Kind::Reply => {
+                packets.call(Some(&self.forwarder.program()?))?;
+                packets.run(&self.plan, self.ingress, self.case.flows, &mut [])?;
+            }
+        }
+        Ok(())
     }
 
     fn run(&mut self, packets: &mut Packets) -> Result<f64> {
