@@ -117,8 +117,10 @@ function int answer_error(ctx_t *ctx, struct work *work, __u32 what, __u32 mtu, 
 	/* RFC 1122, 3.2.2: none about an error, nor about a fragment other than the first. */
 	if (is_icmp(&work->p) || (work->p.fragment == LATER && !work->p.v6))
 		return drop(work, why);
-	bytes = write_error(ctx, work, work->p.l3, work->p.length, &work->p.key, what >> 8, what, mtu);
 	drop(work, why);
+	if (!may_answer(work))
+		return DROP;
+	bytes = write_error(ctx, work, work->p.l3, work->p.length, &work->p.key, what >> 8, what, mtu);
 	if (!bytes || replace_packet(ctx, work, bytes) || swap_macs(ctx))
 		return DROP;
 	count(COUNT_ICMP_SENT);
@@ -163,7 +165,7 @@ function int answer_reset(ctx_t *ctx, struct work *work)
 	struct tcphdr *came;
 	__u64 sum;
 
-	if (!work || !(came = at(ctx, work->p.l4, sizeof(*came))))
+	if (!work || !may_answer(work) || !(came = at(ctx, work->p.l4, sizeof(*came))))
 		return DROP;
 	key = &work->p.key;
 	header = work->p.v6 ? 40 : 20;

@@ -162,7 +162,7 @@ inline_ int fast(ctx_t *ctx)
 	struct ethhdr *eth = data;
 	struct plain p = {};
 
-	if (!settings || settings->sample_mask != ~0u || data + sizeof(*eth) > end)
+	if (!settings || settings->sample_mask != ~0u || tags_beside(ctx) || data + sizeof(*eth) > end)
 		return SLOW;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if (fast_ipv4(data, end, &p))

@@ -23,6 +23,7 @@ struct work {
 	__u32 reply;    /* from the backend */
 	__u32 budget_tick;
 	__u32 budget_used; /* new flows in that tick */
+	__u32 answers;     /* ICMP errors and resets in that tick */
 	struct sample sample;
 	__u8 buffer[320]; /* headers and answers that are being made */
 };
@@ -184,13 +185,15 @@ inline_ void count_load(__u32 dest, __u8 flags, __u32 by)
 	__sync_fetch_and_add(flags & FLOW_COUNTED ? &load->active : &load->inactive, by);
 }
 
-/* Takes a tag back, unless somebody else was quicker: the entry is gone. */
-inline_ void forget_tag(__u32 place, __u32 tag)
+/* Takes the tag of an entry back: it is gone. Whoever is quickest takes it off the count. */
+inline_ void take_back(const struct flow *flow, __u32 place, const struct settings *settings)
 {
+	__u32 tag = tag_of(hash_table(&flow->key, settings->flow_seed)), dest = flow->dest;
 	struct bucket *bucket = bucket_at((place - 1) / LB_WAYS);
+	__u8 flags = flow->flags;
 
-	if (bucket && tag)
-		__sync_val_compare_and_swap(&bucket->tags[(place - 1) % LB_WAYS], tag, 0);
+	if (bucket && __sync_val_compare_and_swap(&bucket->tags[(place - 1) % LB_WAYS], tag, 0) == tag)
+		count_load(dest, flags, -1);
 }
 
 /* The other direction of a flow. It may have been replaced; then it does not point back. */
@@ -201,8 +204,7 @@ inline_ void forget_peer(const struct flow *flow, __u32 place)
 
 	if (!settings || !peer || peer->peer != place)
 		return;
-	count_load(peer->dest, peer->flags, -1);
-	forget_tag(flow->peer, tag_of(hash_table(&peer->key, settings->flow_seed)));
+	take_back(peer, flow->peer, settings);
 }
 
 /* Both directions. */
@@ -214,8 +216,7 @@ function int flow_forget(__u32 place)
 	if (!flow || !settings)
 		return 0;
 	forget_peer(flow, place);
-	count_load(flow->dest, flow->flags, -1);
-	forget_tag(place, tag_of(hash_table(&flow->key, settings->flow_seed)));
+	take_back(flow, place, settings);
 	return 0;
 }
 
@@ -271,7 +272,10 @@ inline_ void count_eviction(enum worth worth)
 	count(worth == FREE ? COUNT_EVICT_EXPIRED : worth == HALF_OPEN ? COUNT_EVICT_HALF_OPEN : COUNT_EVICT_CLOSING);
 }
 
-/* Puts work->entry into a bucket if that costs no more than `price`. Place + 1, or 0. */
+#define TAKEN (~0u)
+
+/* Puts work->entry into a bucket if that costs no more than `price`. Place + 1, or 0; TAKEN: another CPU was quicker
+ * with the same key. */
 function __u32 put(struct work *work, __u32 index, __u32 tag, __u32 price)
 {
 	struct settings *settings = get_settings();
@@ -281,6 +285,10 @@ function __u32 put(struct work *work, __u32 index, __u32 tag, __u32 price)
 
 	if (!work || !bucket || !settings || !take_lock(bucket, work->now, settings->hz))
 		return 0;
+	if (search(bucket, index, tag, &work->entry.key)) {
+		release_lock(bucket);
+		return TAKEN;
+	}
 	/* The reply direction of the same flow may stand in this bucket, half open as it is. */
 	way = choose_way(bucket, tag, price, work->now, work->entry.peer - 1 - index * LB_WAYS);
 	if (way >= LB_WAYS) {
@@ -317,15 +325,15 @@ function __u32 flow_insert(struct work *work)
 	tag = tag_of(hash);
 	second = second_of(first, tag);
 	if ((place = put(work, first, tag, FREE)))
-		return place;
+		return place == TAKEN ? 0 : place;
 	bucket = bucket_at(first);
 	if (!bucket)
 		return 0;
 	__sync_fetch_and_add(&bucket->overflow, 1);
 	if ((place = put(work, second, tag, FREE)) || (place = put(work, first, tag, HALF_OPEN)) ||
-	    (place = put(work, second, tag, HALF_OPEN)))
-		return place;
-	return put(work, first, tag, CLOSING);
+	    (place = put(work, second, tag, HALF_OPEN)) || (place = put(work, first, tag, CLOSING)))
+		return place == TAKEN ? 0 : place;
+	return 0;
 }
 
 #endif

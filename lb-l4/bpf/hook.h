@@ -35,6 +35,13 @@ inline_ __u32 ingress(ctx_t *ctx)
 	return ctx->ingress_ifindex;
 }
 
+/* Tags that the hardware or the kernel has taken out of the frame. */
+inline_ __u32 tags_beside(ctx_t *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 inline_ __u32 frame_length(ctx_t *ctx)
 {
 	return bpf_xdp_get_buff_len(ctx);
@@ -137,6 +144,11 @@ inline_ __u32 ingress(ctx_t *ctx)
 	return ctx->ifindex;
 }
 
+inline_ __u32 tags_beside(ctx_t *ctx)
+{
+	return !!ctx->vlan_present;
+}
+
 inline_ __u32 frame_length(ctx_t *ctx)
 {
 	return ctx->len;
@@ -208,7 +220,7 @@ inline_ long grow(ctx_t *ctx, __u32 bytes, int v6, __u8 *link, __u32 l3)
 inline_ long retag(ctx_t *ctx, __be16 tci, __u32 tags)
 {
 	(void)tci;
-	for (__u32 i = 0; i < 2 && i < tags; i++)
+	for (__u32 i = 0; i < 3 && i < tags; i++)
 		if (bpf_skb_vlan_pop(ctx))
 			return -1;
 	return 0;

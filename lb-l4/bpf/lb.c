@@ -147,21 +147,20 @@ function int known(ctx_t *ctx, struct work *work)
 
 function int judge(ctx_t *ctx, struct work *work)
 {
-	struct settings *settings = get_settings();
 	enum parsed parsed;
 	struct flow *flow;
 
-	if (!work || !settings)
+	if (!work)
 		return PASS;
 	parsed = parse(ctx, &work->p);
 	if (parsed == UNKNOWN)
 		return PASS;
 	if (parsed == TRUNCATED)
-		return is_vip_bit(settings, &work->p.key.dst) ? drop(work, DROP_MALFORMED) : PASS;
+		return is_vip(&work->p) ? drop(work, DROP_MALFORMED) : PASS;
 	if (work->p.key.proto != IPPROTO_TCP && work->p.key.proto != IPPROTO_UDP)
 		return icmp(ctx, work);
 	if (work->p.fragment == LATER && recall_ports(&work->p))
-		return is_vip_bit(settings, &work->p.key.dst) ? drop(work, DROP_FRAGMENT) : PASS;
+		return is_vip(&work->p) ? drop(work, DROP_FRAGMENT) : PASS;
 	work->place = flow_find(&work->p.key);
 	flow = flow_at(work->place);
 	if (!flow)

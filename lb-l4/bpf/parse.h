@@ -64,7 +64,6 @@ struct packet {
 	__u16 l3;
 	__u16 l4;
 	__u16 length; /* of layer 3, by its own header */
-	__be16 tci;   /* of a single tag */
 	__u32 id;     /* of fragments */
 	__u8 v6;
 	__u8 tags;
@@ -109,12 +108,11 @@ inline_ __be16 parse_link(ctx_t *ctx, struct packet *p)
 		return 0;
 	proto = eth->h_proto;
 	p->l3 = sizeof(*eth);
-	p->tags = 0;
+	p->tags = tags_beside(ctx);
 	for (int i = 0; i < 2 && is_tag(proto); i++) {
 		tag = at(ctx, p->l3, sizeof(*tag));
 		if (!tag)
 			return 0;
-		p->tci = tag->tci;
 		proto = tag->proto;
 		p->l3 += sizeof(*tag);
 		p->tags++;

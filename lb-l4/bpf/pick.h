@@ -10,13 +10,7 @@
 #define SNAT_TRIES 128   /* ports that are tried */
 #define PICK_TRIES 4     /* destinations that are tried for one flow */
 #define EVERY_PORT 0
-
-/* What stands in the way of a new flow. */
-enum obstacle {
-	MADE = 0,
-	TABLE_FULL,
-	NO_PORT,
-};
+#define ANSWERS 10000    /* ICMP errors and resets of one CPU in a tick */
 
 inline_ int find_frontend(const struct flow_key *key, __u32 *id)
 {
@@ -30,6 +24,14 @@ inline_ int find_frontend(const struct flow_key *key, __u32 *id)
 	if (found)
 		*id = *found;
 	return !!found;
+}
+
+/* Is it an address of a frontend? Each has the key of its echo in `vips`. */
+inline_ int is_vip(const struct packet *p)
+{
+	struct vip_key vip = {.addr = p->key.dst, .port = EVERY_PORT, .proto = p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP};
+
+	return !!bpf_map_lookup_elem(&vips, &vip);
 }
 
 inline_ struct frontend *frontend_at(__u32 id)
@@ -87,11 +89,14 @@ function __u32 walk_ring(__u64 ring, __u32 index)
 }
 
 /* Active connections weigh 256 times as much as idle ones, as in IPVS (ip_vs_lc.c). */
-inline_ __u64 cost(__u32 dest)
+function __u64 cost(__u32 dest)
 {
 	struct load *load = bpf_map_lookup_elem(&loads, &dest);
 
-	return load ? (__u64)load->active * 256 + load->inactive : 0;
+	if (!load)
+		return 0;
+	/* CPUs that count the end of one flow at once may leave it below zero for a while. */
+	return (__u64)((__s32)load->active < 0 ? 0 : load->active) * 256 + ((__s32)load->inactive < 0 ? 0 : load->inactive);
 }
 
 /* Least connections for the weight; the first of equals. */
@@ -292,11 +297,14 @@ function int find_port(struct work *work)
 	struct frontend *frontend;
 	__u32 ports, all, start, n, index;
 	struct addr *addr;
+	struct dest *dest;
+	int own;
 
-	if (!work || !settings || !(frontend = frontend_at(work->frontend)))
+	if (!work || !settings || !(frontend = frontend_at(work->frontend)) || !(dest = dest_at(work->dest)))
 		return 0;
+	own = dest->tunnel_src.q[1] != 0;
 	ports = settings->snat_last - settings->snat_first + 1;
-	all = ports * frontend->snat_count;
+	all = own ? ports : ports * frontend->snat_count;
 	if (!all || !ports)
 		return 0;
 	work->entry.flags |= FLOW_SNAT;
@@ -304,7 +312,7 @@ function int find_port(struct work *work)
 	for (int i = 0; i < SNAT_TRIES; i++) {
 		n = (start + i) % all;
 		index = frontend->snat_base + n / ports;
-		addr = bpf_map_lookup_elem(&snat, &index);
+		addr = own ? &dest->tunnel_src : bpf_map_lookup_elem(&snat, &index);
 		if (!addr)
 			return 0;
 		work->entry.key.dst = *addr;
@@ -371,20 +379,37 @@ function __u32 make_one_sided(struct work *work)
 	return insert_forward(work, frontend, dest, 0);
 }
 
+inline_ void begin_tick(struct work *work, const struct settings *settings)
+{
+	__u32 tick = work->now >> settings->tick_shift;
+
+	if (work->budget_tick == tick)
+		return;
+	work->budget_tick = tick;
+	work->budget_used = 0;
+	work->answers = 0;
+}
+
 /* More new flows in this tick than this CPU shall enter into the table? */
 inline_ int is_over_budget(struct work *work)
 {
 	struct settings *settings = get_settings();
-	__u32 tick;
 
 	if (!settings || !settings->new_flows)
 		return 0;
-	tick = work->now >> settings->tick_shift;
-	if (work->budget_tick != tick) {
-		work->budget_tick = tick;
-		work->budget_used = 0;
-	}
+	begin_tick(work, settings);
 	return work->budget_used++ >= settings->new_flows;
+}
+
+/* RFC 4443, 2.4 (f): what strangers can make lb say has a limit. */
+inline_ int may_answer(struct work *work)
+{
+	struct settings *settings = get_settings();
+
+	if (!settings)
+		return 0;
+	begin_tick(work, settings);
+	return work->answers++ < ANSWERS;
 }
 
 #endif

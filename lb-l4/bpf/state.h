@@ -35,7 +35,8 @@ inline_ __u8 first_state(const struct packet *p)
 		return FLOW_UDP_NEW;
 	if (p->flags & TCP_SYN)
 		return FLOW_SYN;
-	return p->flags & TCP_FIN ? FLOW_FIN : FLOW_ESTABLISHED;
+	/* Anybody can send one such packet, so it takes a second one to be kept. */
+	return p->flags & TCP_FIN ? FLOW_FIN : FLOW_SYN_RECV;
 }
 
 /* Which sides have closed, after this packet. */
@@ -113,7 +114,8 @@ function int advance(struct work *work, __u32 place)
 		closed = closed_sides(flow->flags, work->p.flags);
 		state = next_tcp_state(flow->state, closed, work->p.flags, flow->flags & FLOW_REPLY, !flow->peer);
 	}
-	if (state == flow->state && (worth_of(state) == CLOSING || !is_past(work->now, flow->renew)))
+	/* A side that has closed may still receive for long; only when both have, time runs out whatever comes. */
+	if (state == flow->state && (state == FLOW_TIME_WAIT || !is_past(work->now, flow->renew)))
 		return 0;
 	flow->state = state;
 	flow->flags |= closed;

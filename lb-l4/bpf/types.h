@@ -56,7 +56,7 @@ struct hop {
 	__u32 ifindex;
 	__u8 dmac[6];
 	__u8 smac[6];
-	__be16 vlan; /* tag control information to send with; 0: see frame.h */
+	__be16 vlan; /* tag control information to send with; 0: see fit_tags() */
 	__u16 mtu;
 };
 
@@ -121,7 +121,7 @@ enum on_down {
 /* One backend of one frontend: the unit of forwarding and of counting. 64 bytes. */
 struct dest {
 	struct addr addr;
-	struct addr tunnel_src; /* outer source of tunnel mode */
+	struct addr tunnel_src; /* ours towards it: outer source of tunnel mode, sender with `snat: auto` */
 	__u32 frontend;         /* index into `frontends` */
 	__u32 weight;
 	__be16 port; /* 0: the port stays as it is */
@@ -205,7 +205,7 @@ enum counter {
 	DROP_FRAGMENT, /* a later fragment whose first was not seen */
 	DROP_TTL,      /* answered with time exceeded */
 	DROP_TOO_BIG,  /* answered with fragmentation needed / packet too big */
-	DROP_NO_FLOW,  /* mid-stream without a flow, and the scheduler cannot adopt it; or an unknown ICMP error */
+	DROP_NO_FLOW,  /* mid-stream without a flow, and the scheduler cannot adopt it */
 	DROP_EGRESS,   /* the interface of the next hop is not one that lb may send to */
 	DROP_HEADROOM, /* no room to grow the packet */
 	DROP_END,

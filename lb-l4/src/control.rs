@@ -98,8 +98,11 @@ impl Control {
             retired: HashSet::new(),
             deferred: false,
         };
+        // The lb before may have died while somebody took samples.
+        control.maps.set_sampling(u32::MAX, u32::MAX);
         control.write(now);
-        control.attached = control.attach(host, choices)?;
+        let snapshot = control.snapshot.clone();
+        control.attached = control.attach(host, choices, &snapshot)?;
         control.send_where_attached(host)?;
         control.remove_links(host);
         if ground.fresh {
@@ -130,29 +133,29 @@ impl Control {
         let desired = Desired::of(&snapshot, &host, self.clock, &self.desired);
         self.layout.check(&desired)?;
         host.resolve(backends_of(&snapshot).into_iter());
-        let attached = self.extend(&host, choose(&snapshot, &host)?)?;
+        let attached = self.extend(&host, choose(&snapshot, &host)?, &snapshot)?;
         Ok(Planned { snapshot, desired, attached, host })
     }
 
     /// Attaches where a new configuration wants it too; where the old one wants it, it stays until the
     /// commit. What it says is how it came out.
-    fn extend(&mut self, host: &Host, choices: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+    fn extend(&mut self, host: &Host, choices: Vec<Choice>, snapshot: &Snapshot) -> Result<Vec<Choice>, Error> {
         let place = |c: &Choice| (c.interface, c.variant());
         let attached: BTreeSet<_> = self.attached.iter().map(place).collect();
         if choices.iter().all(|choice| attached.contains(&place(choice))) {
             return Ok(choices);
         }
-        self.attach(host, choices)
+        self.attach(host, choices, snapshot)
     }
 
     /// Puts the program where it is not yet, and its latest build where it is. Without frontends in the
     /// maps it lets everything pass.
-    fn attach(&mut self, host: &Host, choices: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+    fn attach(&mut self, host: &Host, choices: Vec<Choice>, snapshot: &Snapshot) -> Result<Vec<Choice>, Error> {
         let before = self.links();
         let Err(failed) = self.attach_all(&choices) else { return Ok(choices) };
         self.undo(host, &before);
         let why = match &failed.refusal {
-            Refusal::Unsupported(why) if failed.may_fall_back(&self.snapshot) => {
+            Refusal::Unsupported(why) if failed.may_fall_back(snapshot) => {
                 format!("{} has no native XDP: {why}", failed.choice.name)
             }
             _ => return Err(failed.into_error()),

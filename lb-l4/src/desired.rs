@@ -51,7 +51,9 @@ pub struct DesiredFrontend {
     pub on_down: u8,
     pub persistence: Option<Persistence>,
     pub timeouts: Timeouts,
-    /// Senders' addresses in place of the client's; empty: the client's stays.
+    /// Is the client's address replaced? Not even where no address of ours is known may it be seen.
+    pub replaces_client: bool,
+    /// By these, where a destination has none of its own.
     pub snat: Vec<Addr>,
     pub dests: Vec<DesiredDest>,
     /// Of indexes into `dests`.
@@ -166,7 +168,8 @@ fn frontend(
             prefix6: p.netmask6,
         }),
         timeouts: timeouts(&forward.timeouts, clock),
-        snat: snat(&forward.method, pool, host),
+        replaces_client: matches!(forward.method, Method::Nat { snat: Snat::Auto | Snat::Addresses(_) }),
+        snat: snat(&forward.method),
         dests: members(pool).map(|b| dest(b, &forward.method, host)).collect(),
         ring: ring(pool, scheduler, old.map(|f| &f.ring)),
     }
@@ -190,7 +193,10 @@ fn dest(backend: &Backend, method: &Method, host: &impl Host) -> DesiredDest {
     let address = backend.config.address;
     let keeps_port = !matches!(method, Method::Nat { .. });
     let tunnel_src = match method {
-        Method::Tunnel => host.source(address.ip()).map_or(Addr::default(), Addr::from),
+        // Each backend knows us by the address of its own network.
+        Method::Tunnel | Method::Nat { snat: Snat::Auto } => {
+            host.source(address.ip()).map_or(Addr::default(), Addr::from)
+        }
         _ => Addr::default(),
     };
     DesiredDest {
@@ -227,11 +233,8 @@ fn ring(pool: &Pool, scheduler: u8, old: Option<&Ring>) -> Ring {
     Ring::new(scheduler, chosen.map(member).collect(), old)
 }
 
-fn snat(method: &Method, pool: &Pool, host: &impl Host) -> Vec<Addr> {
+fn snat(method: &Method) -> Vec<Addr> {
     let mut addresses: Vec<Addr> = match method {
-        Method::Nat { snat: Snat::Auto } => {
-            members(pool).filter_map(|b| host.source(b.config.address.ip())).map(Addr::from).collect()
-        }
         Method::Nat { snat: Snat::Addresses(addresses) } => addresses.iter().map(|ip| Addr::from(*ip)).collect(),
         _ => vec![],
     };
@@ -279,6 +282,6 @@ impl DesiredFrontend {
     /// `enum frontend_flag`
     pub fn flags(&self) -> u8 {
         let persist = if self.persistence.is_some() { frontend_flag::PERSIST } else { 0 };
-        persist | if self.snat.is_empty() { 0 } else { frontend_flag::SNAT }
+        persist | if self.replaces_client { frontend_flag::SNAT } else { 0 }
     }
 }

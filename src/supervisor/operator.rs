@@ -23,6 +23,9 @@ impl Supervisor {
         backend.live.set_admin_override((state != backend.config.state).then_some(state));
         // Requests that wait for a slot, or for a connection to this backend, look again.
         pool.live.availability_changed();
+        // Whoever commands it relies on it once he has the answer, in layer 4 too.
+        let forwarder = self.forwarder.clone();
+        let _ = tokio::task::spawn_blocking(move || forwarder.health_changed()).await;
         if let Some(stack) = stack.as_ref() {
             stack.checker.force(backend);
         }

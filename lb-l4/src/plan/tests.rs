@@ -136,6 +136,7 @@ fn frontend(n: u8, backends: &[(u8, u8)], snat: &[u8]) -> DesiredFrontend {
         on_down: on_down::REBIND,
         persistence: None,
         timeouts: Timeouts { established: 1, syn: 1, fin: 1, close: 1, udp: 1 },
+        replaces_client: !snat.is_empty(),
         snat: snat.iter().map(|n| address(*n)).collect(),
         dests: backends.iter().map(|(n, state)| dest(*n, *state)).collect(),
         ring: Ring::new(scheduler::ROUND_ROBIN, members, None),

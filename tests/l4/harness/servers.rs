@@ -98,7 +98,7 @@ impl Dns {
 
 /// One question to a server, not repeated.
 pub fn ask_who(server: &str) -> String {
-    format!("dig +short +time=2 +tries=1 @{server} who.test TXT")
+    format!("dig +short +time=2 +tries=3 @{server} who.test TXT")
 }
 
 /// On the given port of all addresses. TCP: says `NAME\n` to each client, then echoes. UDP: answers

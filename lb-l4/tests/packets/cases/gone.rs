@@ -48,6 +48,8 @@ pub const CASES: &[Case] = &[
         establish(t, v6, port::NAT_REBIND);
         set(t, v6, port::NAT_REBIND, TCP, &[0], dest_state::DOWN);
         assert_eq!(t.send(&tcp(v6, port::NAT_REBIND, DATA), To(BACKENDS)).dst(), server(v6, 12).into());
+        assert_eq!(state(t, v6, port::NAT_REBIND, TCP), flow_state::SYN_RECV);
+        t.send(&tcp(v6, port::NAT_REBIND, DATA), To(BACKENDS));
         assert_eq!(state(t, v6, port::NAT_REBIND, TCP), flow_state::ESTABLISHED);
         assert_eq!(t.counter(Rebound), 1);
     }),

@@ -2,7 +2,6 @@
 
 use lb_l4::abi::{FlowKey, Frontend, dest_state, flow_flag, flow_state, mode, on_down};
 
-use super::forward::is_closing;
 use super::parse::{TCP, flags};
 use super::{Entry, Model, Packet};
 
@@ -85,7 +84,7 @@ impl Model {
         let (state, fins) =
             if packet.proto == TCP { next_tcp(&entry, dest.mode, packet.tcp_flags()) } else { (next_udp(&entry), 0) };
         let changed = state != entry.state;
-        let due = self.has_passed(entry.renew) && !is_closing(state);
+        let due = self.has_passed(entry.renew) && state != flow_state::TIME_WAIT;
         let timeout = timeout(&self.config.frontends[dest.frontend as usize], state);
         let times = (changed || due).then(|| self.times(timeout));
         for key in [Some(*key), entry.peer].into_iter().flatten() {

@@ -1,7 +1,6 @@
 //! From a packet to a verdict.
 
-use lb_l4::abi::{Counter, FlowKey, Frag, FragKey, flow_flag, flow_state, mode, on_down};
-use lb_l4::hash;
+use lb_l4::abi::{Counter, FlowKey, Frag, FragKey, VipKey, flow_flag, flow_state, mode, on_down};
 
 use super::flow::Standing;
 use super::parse::{Fragment, TCP, UDP, flags};
@@ -112,7 +111,7 @@ impl Model {
         if !may_be_midway || (why == Why::New && !self.may_adopt(id, key)) {
             return None;
         }
-        Some(if tcp & flags::FIN != 0 { flow_state::FIN } else { flow_state::ESTABLISHED })
+        Some(if tcp & flags::FIN != 0 { flow_state::FIN } else { flow_state::SYN_RECV })
     }
 
     /// Later fragments make no flow.
@@ -194,8 +193,8 @@ impl Model {
     }
 
     fn may_be_vip(&self, packet: &Packet<'_>) -> bool {
-        let bit = hash::addr_bit(&packet.dst);
-        self.config.settings.vip_bits[bit >> 6] >> (bit & 63) & 1 != 0
+        let echo = if packet.family == Family::V4 { ICMP } else { ICMP6 };
+        self.config.vips.contains_key(&VipKey { addr: packet.dst, port: 0.into(), proto: echo, zero: [0; 5] })
     }
 }
 
