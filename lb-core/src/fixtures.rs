@@ -76,7 +76,7 @@ pub fn l4() -> L4 {
         interfaces: None,
         flows: 1000,
         new_flows_per_second: 1000,
-        snat_ports: 1024..=65535,
+        snat_ports: 1024..=32767,
         timeouts: FlowTimeouts { established: SECOND, syn: SECOND, fin: SECOND, close: SECOND, udp: SECOND },
     }
 }

@@ -330,7 +330,7 @@ keys! {
         /// For each core; above it flows are forwarded by hash without an entry, where the mode allows.
         new_flows_per_second: u32 = 500_000, 1..;
         /// Local ports of flows whose client address is replaced.
-        snat_ports: PortRange = PortRange(1024..=65535);
+        snat_ports: PortRange = PortRange(1024..=32767);
         /// When a flow without packets is forgotten.
         timeouts: FlowTimeouts;
     }
