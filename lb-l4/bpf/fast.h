@@ -1,4 +1,4 @@
-/* The short way: an established flow of an ordinary packet. Whatever is out of the ordinary, in the
+/* The short way: an ordinary packet of an established flow, or of nothing that is ours. Whatever is out of the ordinary, in the
  * packet or in the flow, takes the long way from the start. */
 #ifndef LB_FAST_H
 #define LB_FAST_H
@@ -70,11 +70,14 @@ inline_ int fast_ipv6(void *data, void *end, struct plain *p)
 		return -1;
 	__builtin_memcpy(&p->key.src, &ip->saddr, 16);
 	__builtin_memcpy(&p->key.dst, &ip->daddr, 16);
+	if (is_mapped(&p->key.dst))
+		return -1;
 	p->key.proto = ip->nexthdr;
 	return fast_transport(ip + 1, p->length - sizeof(*ip), p);
 }
 
-inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed)
+/* NULL: look again the long way, unless `absent` says that it is in neither bucket. */
+inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed, int *absent)
 {
 	__u64 hash = hash_table(key, seed);
 	struct bucket *bucket = bucket_at(first_of(hash));
@@ -89,8 +92,10 @@ inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed)
 	for (way = 0; way < LB_WAYS; way++)
 		if (bucket->tags[way] == tag)
 			break;
-	if (way == LB_WAYS)
+	if (way == LB_WAYS) {
+		*absent = !bucket->overflow;
 		return NULL;
+	}
 	return same_key(&bucket->ways[way & (LB_WAYS - 1)].key, key) ? &bucket->ways[way & (LB_WAYS - 1)] : NULL;
 }
 
@@ -125,12 +130,15 @@ inline_ int fast_send(ctx_t *ctx, const struct plain *p, const struct flow *flow
 
 inline_ int fast_forward(ctx_t *ctx, struct plain *p, const struct settings *settings)
 {
-	struct flow *flow = fast_find(&p->key, settings->flow_seed);
+	int absent = 0;
+	struct flow *flow = fast_find(&p->key, settings->flow_seed, &absent);
 	__u32 now = bpf_jiffies64(), id;
 	const struct hop *hop;
 	struct stats *counted;
 	struct dest *dest;
 
+	if (absent && !is_vip_bit(settings, &p->key.dst))
+		return PASS; /* ssh, layer 7, what is routed through */
 	if (!flow || !is_settled(flow, now) || segment(ctx))
 		return SLOW;
 	id = flow->dest;
@@ -167,15 +175,11 @@ inline_ int fast(ctx_t *ctx)
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if (fast_ipv4(data, end, &p))
 			return SLOW;
-		p.v6 = 0; /* constants from here on, for the compiler */
-		p.l4 = ETH_HLEN + sizeof(struct iphdr);
 		return fast_forward(ctx, &p, settings);
 	}
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (fast_ipv6(data, end, &p))
 			return SLOW;
-		p.v6 = 1;
-		p.l4 = ETH_HLEN + sizeof(struct ipv6hdr);
 		return fast_forward(ctx, &p, settings);
 	}
 	return SLOW;

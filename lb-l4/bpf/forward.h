@@ -102,27 +102,8 @@ function int forward_nat(ctx_t *ctx, struct work *work, __u32 place)
 	return depart(ctx, work);
 }
 
-function int forward_dr(ctx_t *ctx, struct work *work)
-{
-	int found;
-
-	if (!work)
-		return DROP;
-	found = dest_hop(ctx, work);
-	if (found != HOP_FOUND)
-		return no_hop(work, found);
-	if (!fits(ctx, work, work->hop.mtu)) {
-		if (work->p.dont_fragment)
-			return answer_too_big(ctx, work, work->hop.mtu);
-		return drop(work, DROP_TOO_BIG);
-	}
-	count_packet(work, 0);
-	if (lower_ttl(ctx, work->p.l3, work->p.v6))
-		return drop(work, DROP_HEADROOM);
-	return depart(ctx, work);
-}
-
-function int forward_tunnel(ctx_t *ctx, struct work *work)
+/* dr and tunnel: to work->dest, whose answer does not come by. */
+function int forward_one_way(ctx_t *ctx, struct work *work, __u32 tunnel)
 {
 	__u32 mtu;
 	int found;
@@ -132,13 +113,12 @@ function int forward_tunnel(ctx_t *ctx, struct work *work)
 	found = dest_hop(ctx, work);
 	if (found != HOP_FOUND)
 		return no_hop(work, found);
-	mtu = tunnel_mtu(work, work->p.v6);
-	if (!fits(ctx, work, mtu)) {
-		if (work->p.dont_fragment)
-			return answer_too_big(ctx, work, mtu);
-		return drop(work, DROP_TOO_BIG);
-	}
+	mtu = tunnel ? tunnel_mtu(work, work->p.v6) : work->hop.mtu;
+	if (!fits(ctx, work, mtu))
+		return work->p.dont_fragment ? answer_too_big(ctx, work, mtu) : drop(work, DROP_TOO_BIG);
 	count_packet(work, 0);
+	if (!tunnel)
+		return lower_ttl(ctx, work->p.l3, work->p.v6) ? drop(work, DROP_HEADROOM) : depart(ctx, work);
 	if (work->p.flags & TCP_SYN)
 		clamp_mss(ctx, work, mtu);
 	return encapsulate(ctx, work);
@@ -157,9 +137,7 @@ function int forward(ctx_t *ctx, struct work *work, __u32 place)
 		remember_ports(&work->p);
 	if (dest->mode == MODE_NAT)
 		return forward_nat(ctx, work, place);
-	if (dest->mode == MODE_DR)
-		return forward_dr(ctx, work);
-	return forward_tunnel(ctx, work);
+	return forward_one_way(ctx, work, dest->mode == MODE_TUNNEL);
 }
 
 #endif

@@ -4,6 +4,12 @@
 
 #include "hook.h"
 
+/* ::ffff:a.b.c.d, which stands for IPv4 in keys, and for nothing on the wire (RFC 4291, 2.5.5.2). */
+inline_ int is_mapped(const struct addr *addr)
+{
+	return !addr->q[0] && (__u32)addr->q[1] == 0xffff0000u;
+}
+
 inline_ __u64 mix(__u64 hash, __u64 word)
 {
 	hash ^= word;

@@ -70,7 +70,7 @@ function int find_hop(ctx_t *ctx, struct work *work, const struct addr *src, con
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->ifindex = ingress(ctx);
 	fib->tot_len = 1; /* asks for the route's MTU */
-	if (dst->q[0] == 0 && (__u32)dst->q[1] == 0xffff0000u) {
+	if (is_mapped(dst)) {
 		fib->family = 2; /* AF_INET */
 		fib->ipv4_src = src->q[1] >> 32;
 		fib->ipv4_dst = dst->q[1] >> 32;
@@ -133,15 +133,11 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 	if (work->hop.ifindex && known->checked == tick_of(settings, work->now) && known->epoch == settings->epoch)
 		return HOP_FOUND;
 	found = find_hop(ctx, work, dest->mode == MODE_TUNNEL ? &dest->tunnel_src : &work->p.key.src, &dest->addr);
-	if (found != HOP_FOUND)
-		known->failures++;
 	if (found == HOP_UNRESOLVED && work->hop.ifindex)
 		return HOP_FOUND; /* the one from before may still be right */
 	if (found != HOP_FOUND)
 		__builtin_memset(&work->hop, 0, sizeof(work->hop));
 	publish_hop(known, &work->hop);
-	if (found == HOP_FOUND)
-		known->failures = 0;
 	known->checked = tick_of(settings, work->now);
 	known->epoch = settings->epoch;
 	return found;

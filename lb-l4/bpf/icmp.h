@@ -73,6 +73,8 @@ inline_ __u32 quoted_addresses(ctx_t *ctx, int v6, __u32 offset, struct flow_key
 			return 0;
 		__builtin_memcpy(&key->src, &ip6->saddr, 16);
 		__builtin_memcpy(&key->dst, &ip6->daddr, 16);
+		if (is_mapped(&key->src) || is_mapped(&key->dst))
+			return 0;
 		key->proto = ip6->nexthdr;
 		return quoted_extensions(ctx, offset + sizeof(*ip6), key);
 	}
@@ -284,16 +286,14 @@ function int icmp_error(ctx_t *ctx, struct work *work)
 	if (dest->mode == MODE_NAT)
 		return forward_error_nat(ctx, work, place, transport);
 	count(COUNT_ICMP_FORWARDED);
-	return dest->mode == MODE_DR ? forward_dr(ctx, work) : forward_tunnel(ctx, work);
+	return forward_one_way(ctx, work, dest->mode == MODE_TUNNEL);
 }
 
 inline_ int icmp(ctx_t *ctx, struct work *work)
 {
-	struct vip_key vip = {.addr = work->p.key.dst, .port = EVERY_PORT, .proto = work->p.key.proto};
-
 	if (is_error(&work->p))
 		return icmp_error(ctx, work);
-	if (work->p.type == (work->p.v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO) && bpf_map_lookup_elem(&vips, &vip))
+	if (work->p.type == (work->p.v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO) && is_vip(&work->p))
 		return answer_echo(ctx, work);
 	return PASS;
 }

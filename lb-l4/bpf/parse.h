@@ -193,6 +193,8 @@ inline_ enum parsed parse_ipv6(ctx_t *ctx, struct packet *p)
 	p->fragment = WHOLE;
 	__builtin_memcpy(&p->key.src, &ip->saddr, sizeof(p->key.src));
 	__builtin_memcpy(&p->key.dst, &ip->daddr, sizeof(p->key.dst));
+	if (is_mapped(&p->key.src) || is_mapped(&p->key.dst))
+		return UNKNOWN; /* or it would pass for IPv4 */
 	p->key.proto = ip->nexthdr;
 	for (int i = 0; i < MAX_EXTENSIONS && p->fragment != LATER; i++) {
 		if (!is_extension(p->key.proto))

@@ -10,16 +10,23 @@
 #define SNAT_TRIES 128   /* ports that are tried */
 #define PICK_TRIES 4     /* destinations that are tried for one flow */
 #define EVERY_PORT 0
-#define ANSWERS 10000    /* ICMP errors and resets of one CPU in a tick */
+
+/* Most that is not ours is told by one bit. */
+inline_ __u32 *find_vip(const struct vip_key *vip)
+{
+	struct settings *settings = get_settings();
+
+	return settings && is_vip_bit(settings, &vip->addr) ? bpf_map_lookup_elem(&vips, vip) : NULL;
+}
 
 inline_ int find_frontend(const struct flow_key *key, __u32 *id)
 {
 	struct vip_key vip = {.addr = key->dst, .port = key->dport, .proto = key->proto};
-	__u32 *found = bpf_map_lookup_elem(&vips, &vip);
+	__u32 *found = find_vip(&vip);
 
 	if (!found) {
 		vip.port = EVERY_PORT;
-		found = bpf_map_lookup_elem(&vips, &vip);
+		found = find_vip(&vip);
 	}
 	if (found)
 		*id = *found;
@@ -31,7 +38,7 @@ inline_ int is_vip(const struct packet *p)
 {
 	struct vip_key vip = {.addr = p->key.dst, .port = EVERY_PORT, .proto = p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP};
 
-	return !!bpf_map_lookup_elem(&vips, &vip);
+	return !!find_vip(&vip);
 }
 
 inline_ struct frontend *frontend_at(__u32 id)
@@ -401,15 +408,15 @@ inline_ int is_over_budget(struct work *work)
 	return work->budget_used++ >= settings->new_flows;
 }
 
-/* RFC 4443, 2.4 (f): what strangers can make lb say has a limit. */
+/* What strangers can make lb say has a limit. */
 inline_ int may_answer(struct work *work)
 {
 	struct settings *settings = get_settings();
 
-	if (!settings)
-		return 0;
+	if (!settings || !settings->answers)
+		return !!settings;
 	begin_tick(work, settings);
-	return work->answers++ < ANSWERS;
+	return work->answers++ < settings->answers;
 }
 
 #endif

@@ -48,7 +48,6 @@ enum flow_flag {
 	FLOW_FIN_FWD = 4,  /* the client has closed */
 	FLOW_FIN_BACK = 8, /* the backend has closed */
 	FLOW_COUNTED = 16, /* in `loads` as active; else as inactive */
-	FLOW_SYNCED = 32,  /* learned from the other node */
 };
 
 /* Where a frame goes. 20 bytes. `ifindex` 0: not known. */
@@ -182,7 +181,7 @@ struct dest_hop {
 	__u16 path_mtu;       /* tunnel: learned from an ICMP error; 0: none */
 	__u16 zero;
 	__u32 path_mtu_until;
-	__u32 failures; /* look-ups that found no neighbour, since the last success */
+	__u32 none;
 };
 
 struct stats {
@@ -235,7 +234,7 @@ struct settings {
 	__u32 sample_frontend; /* index, ~0: all */
 	__u16 snat_first;  /* host order, inclusive */
 	__u16 snat_last;
-	__u32 zero;
+	__u32 answers; /* ICMP errors and resets per CPU and tick, 0: any (RFC 4443, 2.4 (f)) */
 	__u64 vip_bits[64]; /* 4,096 bits: addr_bit() of every address in `vips` */
 };
 

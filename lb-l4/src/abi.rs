@@ -77,7 +77,6 @@ pub mod flow_flag {
     pub const FIN_FWD: u8 = 4;
     pub const FIN_BACK: u8 = 8;
     pub const COUNTED: u8 = 16;
-    pub const SYNCED: u8 = 32;
 }
 
 #[repr(C)]
@@ -224,7 +223,7 @@ pub struct DestHop {
     pub path_mtu: u16,
     pub zero: u16,
     pub path_mtu_until: u32,
-    pub failures: u32,
+    pub none: u32,
 }
 
 #[repr(C)]
@@ -348,7 +347,7 @@ pub struct Settings {
     pub sample_frontend: u32,
     pub snat_first: u16,
     pub snat_last: u16,
-    pub zero: u32,
+    pub answers: u32,
     pub vip_bits: [u64; 64],
 }
 

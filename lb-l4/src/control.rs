@@ -29,6 +29,8 @@ use crate::sweep::Tally;
 
 /// The same on every node, so that each finds the same backend for a client.
 const RING_SEED: u64 = 0x6c62_2d72_696e_6773;
+/// ICMP errors and resets that strangers can make a CPU send in a tick.
+const ANSWERS: u32 = 10_000;
 
 pub struct Control {
     directory: Directory,
@@ -434,7 +436,7 @@ fn settings(clock: Clock) -> Settings {
         sample_frontend: u32::MAX,
         snat_first: 0,
         snat_last: 0,
-        zero: 0,
+        answers: ANSWERS,
         vip_bits: [0; 64],
     }
 }

@@ -85,7 +85,7 @@ pub fn structs() -> Vec<Layout> {
         ),
         layout!("vip_key", VipKey { addr, port, proto, zero }),
         layout!("load", Load { active, inactive }),
-        layout!("dest_hop", DestHop { hops, current, checked, epoch, path_mtu, zero, path_mtu_until, failures }),
+        layout!("dest_hop", DestHop { hops, current, checked, epoch, path_mtu, zero, path_mtu_until, none }),
         layout!("stats", Stats { packets_in, bytes_in, packets_out, bytes_out, flows }),
         layout!(
             "settings",
@@ -100,7 +100,7 @@ pub fn structs() -> Vec<Layout> {
                 sample_frontend,
                 snat_first,
                 snat_last,
-                zero,
+                answers,
                 vip_bits,
             }
         ),
@@ -124,7 +124,7 @@ macro_rules! constants {
 pub fn enums() -> Vec<(&'static str, Constants)> {
     vec![
         constants!("FLOW_", flow_state: NONE, SYN, SYN_RECV, ESTABLISHED, FIN, TIME_WAIT, CLOSED, UDP_NEW, UDP),
-        constants!("FLOW_", flow_flag: REPLY, SNAT, FIN_FWD, FIN_BACK, COUNTED, SYNCED),
+        constants!("FLOW_", flow_flag: REPLY, SNAT, FIN_FWD, FIN_BACK, COUNTED),
         constants!("MODE_", mode: NAT, DR, TUNNEL),
         constants!("SCHED_", scheduler: ROUND_ROBIN, LEAST, SOURCE, FLOW),
         constants!("DEST_", dest_state: UNUSED, READY, DRAIN, DOWN),

@@ -203,7 +203,7 @@ fn settings(vip_bits: [u64; 64]) -> Settings {
         sample_frontend: u32::MAX,
         snat_first: 0x8000,
         snat_last: 0xFFFF,
-        zero: 0,
+        answers: 0,
         vip_bits,
     }
 }

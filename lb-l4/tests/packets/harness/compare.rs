@@ -97,7 +97,6 @@ fn hop(hop: &DestHop, clocks: Clocks) -> HopState {
         hop: known(hop.hops[hop.current as usize & 1]),
         checked: 0,
         epoch: 0,
-        failures: hop.failures,
         path_mtu: hop.path_mtu,
         path_mtu_until: clocks.shift(hop.path_mtu_until),
     }
@@ -174,5 +173,5 @@ fn same_persist(model: &Persist, program: &Persist) -> bool {
 
 fn same_hop(model: &HopState, program: &HopState) -> bool {
     let until = model.path_mtu == 0 || near(model.path_mtu_until, program.path_mtu_until);
-    until && (model.hop, model.failures, model.path_mtu) == (program.hop, program.failures, program.path_mtu)
+    until && (model.hop, model.path_mtu) == (program.hop, program.path_mtu)
 }

@@ -195,7 +195,7 @@ fn settings() -> Settings {
         sample_frontend: u32::MAX,
         snat_first: SNAT_PORTS.0,
         snat_last: SNAT_PORTS.1,
-        zero: 0,
+        answers: 0,
         vip_bits: [0; 64],
     }
 }

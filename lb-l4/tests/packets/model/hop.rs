@@ -34,10 +34,8 @@ impl Model {
             _ => {
                 let route = (self.config.route)(dest.addr);
                 let found = self.resolve(ingress, route, known.hop, dest.mode);
-                let kept = matches!((route, known.hop), (Route::NoNeighbour, Some(_)));
-                let failures = if found.is_err() || kept { known.failures + 1 } else { 0 };
                 let (checked, epoch) = (self.tick(), self.config.settings.epoch);
-                self.state.hops[index as usize] = HopState { hop: found.ok(), checked, epoch, failures, ..known };
+                self.state.hops[index as usize] = HopState { hop: found.ok(), checked, epoch, ..known };
                 found?
             }
         };

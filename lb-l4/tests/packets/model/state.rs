@@ -93,7 +93,6 @@ pub struct HopState {
     pub hop: Option<Hop>,
     pub checked: u32,
     pub epoch: u32,
-    pub failures: u32,
     /// 0: none.
     pub path_mtu: u16,
     pub path_mtu_until: u32,
