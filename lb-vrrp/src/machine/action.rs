@@ -1,0 +1,118 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+/// To be carried out in order. The driver then asks for the next deadline.
+pub type Actions = SmallVec<[Action; 6]>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Send one advert, to the group or to every peer. It always stands before what makes the addresses ours.
+    Advertise { priority: u8 },
+    /// Put all addresses on the interface. Those that are there already stay as they are.
+    AddAddresses,
+    /// Take all of them away.
+    RemoveAddresses,
+    /// Gratuitous ARP or unsolicited neighbour advertisements: so many frames for each address.
+    Announce { repeat: u8 },
+    /// To be logged once, counted once, and told to hooks.
+    RoleChanged(RoleChange),
+    /// To be logged and counted.
+    Notice(Notice),
+    /// Only to a sync group: would take over, if every member may.
+    Wants(bool),
+    /// After [`super::Event::Stop`]: everything is handed over and taken away.
+    Stopped,
+}
+
+/// What a virtual router is on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Not started, or stopped.
+    Initialize,
+    /// No address to send from yet: IPv6 waits for its link-local address.
+    Waiting,
+    /// The interface is down, or something that is tracked without a weight.
+    Fault,
+    Backup,
+    Active,
+}
+
+impl Role {
+    /// The metric label and the word on the command line.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Waiting => "waiting",
+            Self::Fault => "fault",
+            Self::Backup => "backup",
+            Self::Active => "active",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoleChange {
+    pub from: Role,
+    pub to: Role,
+    pub reason: Reason,
+}
+
+/// Why a role changed; `Display` says it in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    #[error("started")]
+    Started,
+    #[error("started, and owns the addresses")]
+    Owner,
+    #[error("heard no advert for {0:?}")]
+    Silence(Duration),
+    #[error("{from} let go")]
+    PeerReleased { from: IpAddr },
+    #[error("preempted {from}, which has the lower priority {priority}")]
+    Preempted { from: IpAddr, priority: u8 },
+    #[error("{from} has the higher priority {priority}")]
+    HigherPriority { from: IpAddr, priority: u8 },
+    #[error("{from} has the same priority and the higher address")]
+    HigherAddress { from: IpAddr },
+    #[error("sent no advert for {0:?}, so that a peer may have taken over")]
+    Frozen(Duration),
+    #[error("handed over to {to} as asked")]
+    Yielded { to: IpAddr },
+    #[error("interface is down")]
+    LinkDown,
+    #[error("interface is up")]
+    LinkUp,
+    #[error("something that is tracked is down")]
+    TrackedDown,
+    #[error("everything that is tracked is up")]
+    TrackedUp,
+    #[error("no address to send from")]
+    NoSource,
+    #[error("has an address to send from")]
+    HasSource,
+    #[error("follows its sync group")]
+    Group,
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Worth a line in the log and a counter, but no change of role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Notice {
+    #[error("{from} sends every {theirs:?}, not every {ours:?}")]
+    IntervalDiffers { from: IpAddr, ours: Duration, theirs: Duration },
+    #[error("{from} has other addresses")]
+    AddressesDiffer { from: IpAddr },
+    #[error("{from} also claims to own the addresses")]
+    SecondOwner { from: IpAddr },
+    #[error("{from} is active as well, with priority {priority}")]
+    SecondActive { from: IpAddr, priority: u8 },
+    #[error("another host announces one of the addresses")]
+    Conflict,
+    #[error("nobody took over: still active")]
+    NobodyTookOver,
+    #[error("not active: nothing to hand over")]
+    NothingToYield,
+}
