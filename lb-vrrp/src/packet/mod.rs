@@ -9,10 +9,24 @@
 //! | `hmac.rs` | keepalived's `auth_hmac` trailer |
 //! | `announce.rs` | gratuitous ARP and unsolicited neighbour advertisements, as Ethernet frames |
 
+mod announce;
+mod checksum;
+mod codec;
+mod error;
+mod hmac;
+mod ip;
+
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use smallvec::SmallVec;
+
+pub use announce::{Frame, Mac, announced, announcement, virtual_mac};
+pub use codec::{Auth, Codec, Peers, Wire, advertised, vrid};
+pub use error::PacketError;
+pub use hmac::{HmacError, HmacSettings, Key};
+pub use ip::split_ipv4;
 
 /// Where multicast adverts go (RFC 9568 sections 5.1.1.2 and 5.1.2.2).
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -30,6 +44,21 @@ pub enum Version {
     V2,
     /// RFC 9568.
     V3,
+}
+
+impl Version {
+    pub fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
