@@ -20,8 +20,6 @@ pub enum Action {
     RoleChanged(RoleChange),
     /// To be logged and counted.
     Notice(Notice),
-    /// Only to a sync group: would take over, if every member may.
-    Wants(bool),
     /// After [`super::Event::Stop`]: everything is handed over and taken away.
     Stopped,
 }
@@ -78,6 +76,8 @@ pub enum Reason {
     HigherAddress { from: IpAddr },
     #[error("sent no advert for {0:?}, so that a peer may have taken over")]
     Frozen(Duration),
+    #[error("cannot send adverts, and hears those of {from}")]
+    CannotSend { from: IpAddr },
     #[error("handed over to {to} as asked")]
     Yielded { to: IpAddr },
     #[error("interface is down")]

@@ -42,3 +42,10 @@ impl Default for Garp {
         Self { repeat: 5, again: Some(Duration::from_secs(5)), refresh: None }
     }
 }
+
+impl Settings {
+    /// RFC 9568 section 1.5: the router whose real addresses these are.
+    pub fn is_owner(&self) -> bool {
+        self.priority == 255
+    }
+}

@@ -92,6 +92,19 @@ pub struct Advert {
     pub addresses: Addresses,
 }
 
+impl Advert {
+    /// Whether it lists these addresses, in whatever order.
+    pub fn lists(&self, addresses: &[IpAddr]) -> bool {
+        if self.addresses.as_slice() == addresses {
+            return true;
+        }
+        let [mut theirs, mut ours] = [&self.addresses[..], addresses].map(Addresses::from_slice);
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        theirs == ours
+    }
+}
+
 pub type Addresses = SmallVec<[IpAddr; 4]>;
 
 /// A packet as it arrived: what the IP header said, and what stood behind it.

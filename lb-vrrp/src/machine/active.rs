@@ -1,0 +1,233 @@
+//! RFC 9568 section 6.4.3: holding the addresses.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::announcer::Announcer;
+use super::backup::Backup;
+use super::leaving::Leaving;
+use super::{Action, Actions, Machine, Notice, Reason, Settings, State};
+use crate::packet::Advert;
+use crate::time::Time;
+
+/// No two answers to others closer than this: an advert must not be a way to make two.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(1);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Active {
+    /// Adver_Timer.
+    next: Time,
+    /// Our last advert, whether it could be sent or not.
+    tried: Time,
+    /// Our last advert that went out, as far as is known.
+    sent: Time,
+    previously_sent: Time,
+    announcer: Announcer,
+    pub(super) leaving: Option<Leaving>,
+}
+
+impl Active {
+    /// The caller has just advertised and announced.
+    pub fn new(now: Time, settings: &Settings) -> Self {
+        Self {
+            next: now + settings.interval,
+            tried: now,
+            sent: now,
+            previously_sent: now,
+            announcer: Announcer::new(now, settings.garp),
+            leaving: None,
+        }
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.leaving.as_ref().is_some_and(Leaving::is_stopping)
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        match &self.leaving {
+            // What is announced now is the successor's business.
+            Some(leaving) => Some(leaving.next_deadline()),
+            None => self.announcer.next_deadline().into_iter().chain([self.next]).min(),
+        }
+    }
+
+    pub fn reconfigure(&mut self, now: Time, old: &Settings, new: &Settings) {
+        if old.garp != new.garp {
+            self.announcer.reconfigure(now, new.garp);
+        }
+    }
+
+    /// Whether there was a gap before it.
+    fn advertise(&mut self, now: Time, settings: &Settings, out: &mut Actions) -> bool {
+        let gap = now.since(self.sent);
+        self.previously_sent = self.sent;
+        (self.tried, self.sent) = (now, now);
+        // On a grid, as long as we keep up with it.
+        self.next = Some(self.next + settings.interval).filter(|next| *next > now).unwrap_or(now + settings.interval);
+        out.push(Action::Advertise { priority: settings.priority });
+        gap >= settings.gap()
+    }
+
+    /// The next advert, or one out of turn. Who heard nothing for a while may have taken over, in vain or behind a
+    /// cut.
+    fn advertise_and_mend(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
+        if self.advertise(now, settings, out) {
+            self.announce_against(now, settings, out);
+        }
+    }
+
+    /// Somebody else may have announced the addresses.
+    fn announce_against(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
+        if self.announcer.contested(now, settings.interval) {
+            out.push(Action::Announce { repeat: 1 });
+        }
+    }
+
+    /// At once, and the next one a whole interval later.
+    pub(super) fn assert(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
+        if now.since(self.tried) >= SHORTEST_ANSWER {
+            self.next = now;
+            self.advertise(now, settings, out);
+        }
+        self.announce_against(now, settings, out);
+    }
+}
+
+impl Machine {
+    pub(super) fn receive_as_active(&mut self, now: Time, from: IpAddr, advert: &Advert, out: &mut Actions) {
+        let State::Active(active) = &mut self.state else { return };
+        if let Some(leaving) = &mut active.leaving {
+            return leaving.hear(now, from, advert, &self.settings);
+        }
+        if active.sent < active.tried {
+            return self.give_in(now, from, advert, Reason::CannotSend { from }, out);
+        }
+        if let Some(reason) = beaten_by(&self.settings, self.conditions.source, from, advert) {
+            return self.give_in(now, from, advert, reason, out);
+        }
+        // (730) Priority 0, and the lower priorities of (740): say at once who is active. What the other one did to
+        // the network's tables has to be undone as well.
+        let was_contested = active.announcer.is_contested();
+        active.assert(now, &self.settings, out);
+        if advert.priority != 0 && !was_contested {
+            out.push(Action::Notice(Notice::SecondActive { from, priority: advert.priority }));
+        }
+    }
+
+    /// RFC 9568 section 6.4.3 (750 to 775). With one more advert, when the addresses are gone: the other router
+    /// cannot know that they were here, and has to announce them.
+    fn give_in(&mut self, now: Time, from: IpAddr, advert: &Advert, reason: Reason, out: &mut Actions) {
+        out.push(Action::RemoveAddresses);
+        if !matches!(reason, Reason::CannotSend { .. }) {
+            out.push(Action::Advertise { priority: self.settings.priority });
+        }
+        let mut backup = match reason {
+            Reason::CannotSend { .. } => Backup::frozen(now, &self.settings),
+            _ => Backup::new(now, now, self.settings.interval),
+        };
+        if advert.priority != 0 {
+            backup.follow(now, from, advert, &self.settings);
+        }
+        self.change(State::Backup(backup), reason, out);
+    }
+
+    pub(super) fn expire_as_active(&mut self, now: Time, out: &mut Actions) {
+        let State::Active(active) = &mut self.state else { return };
+        match &active.leaving {
+            Some(_) => return self.expire_as_leaving(now, out),
+            None if active.next <= now => active.advertise_and_mend(now, &self.settings, out),
+            None => {}
+        }
+        if let Some(repeat) = active.announcer.due(now, self.settings.garp) {
+            out.push(Action::Announce { repeat });
+        }
+    }
+
+    /// Peers that heard nothing for so long may have taken over, and then their announcements are the newer ones. So
+    /// let go, look, and only then claim again.
+    pub(super) fn step_down_if_frozen(&mut self, now: Time, out: &mut Actions) {
+        let Some(active) = self.state.serving() else { return };
+        let gap = now.since(active.tried);
+        if gap < self.settings.peers_patience() {
+            return;
+        }
+        out.push(Action::RemoveAddresses);
+        let backup = Backup::frozen(now, &self.settings);
+        self.change(State::Backup(backup), Reason::Frozen(gap), out);
+    }
+
+    pub(super) fn send_failed(&mut self) {
+        if let State::Active(active) = &mut self.state {
+            active.sent = active.previously_sent;
+        }
+    }
+
+    pub(super) fn advertise_if_active(&mut self, now: Time, out: &mut Actions) {
+        if let Some(active) = self.state.serving() {
+            active.next = now;
+            active.advertise_and_mend(now, &self.settings, out);
+        }
+    }
+
+    /// After a reload: peers learn the interval, the priority and the addresses at once.
+    pub(super) fn show_settings(&mut self, now: Time, old: &Settings, out: &mut Actions) {
+        if *old == self.settings {
+            return;
+        }
+        self.advertise_if_active(now, out);
+        if old.addresses != self.settings.addresses {
+            out.push(Action::AddAddresses);
+            out.push(Action::Announce { repeat: self.settings.garp.repeat });
+        }
+    }
+
+    pub(super) fn contested_by_host(&mut self, now: Time, out: &mut Actions) {
+        let Some(active) = self.state.serving() else { return };
+        if !active.announcer.is_contested() {
+            out.push(Action::Notice(Notice::Conflict));
+        }
+        active.announce_against(now, &self.settings, out);
+    }
+
+    pub(super) fn restore_addresses(&mut self, now: Time, out: &mut Actions) {
+        let Some(active) = self.state.serving() else { return };
+        out.push(Action::AddAddresses);
+        active.announce_against(now, &self.settings, out);
+    }
+
+    pub(super) fn release_for_group(&mut self, now: Time, out: &mut Actions) {
+        if self.state.serving().is_some() {
+            out.push(Action::RemoveAddresses);
+            out.push(Action::Advertise { priority: 0 });
+            let down = now + self.settings.down_interval(self.settings.interval);
+            let backup = Backup::new(now, down, self.settings.interval);
+            self.change(State::Backup(backup), Reason::Group, out);
+        }
+    }
+}
+
+/// RFC 9568 section 6.4.3 (745): the higher priority, or the same and the higher address.
+fn beaten_by(settings: &Settings, source: Option<IpAddr>, from: IpAddr, advert: &Advert) -> Option<Reason> {
+    let priority = advert.priority;
+    if priority > settings.priority {
+        Some(Reason::HigherPriority { from, priority })
+    } else if priority == settings.priority && source.is_some_and(|source| from > source) {
+        Some(Reason::HigherAddress { from })
+    } else {
+        None
+    }
+}
+
+impl State {
+    /// Active, and not about to hand over.
+    fn serving(&mut self) -> Option<&mut Active> {
+        match self {
+            Self::Active(active) if !active.is_leaving() => Some(active),
+            _ => None,
+        }
+    }
+}
