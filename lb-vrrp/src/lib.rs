@@ -13,4 +13,6 @@
 
 pub mod machine;
 pub mod packet;
+pub mod priority;
+pub mod routers;
 pub mod time;

@@ -76,6 +76,11 @@ impl Backup {
         self.wants.is_some()
     }
 
+    /// There is no sync group any more: the next timer decides.
+    pub fn stop_asking(&mut self) {
+        self.wants = None;
+    }
+
     pub fn next_deadline(&self) -> Option<Time> {
         self.wants.is_none().then_some(self.down)
     }

@@ -128,6 +128,11 @@ impl Machine {
         !matches!(self.state, State::Initialize) && self.conditions.has_fault()
     }
 
+    /// Held up by another member of its sync group.
+    pub fn has_group_fault(&self) -> bool {
+        self.conditions.group_fault
+    }
+
     pub fn next_deadline(&self) -> Option<Time> {
         match &self.state {
             State::Initialize | State::Waiting | State::Fault => None,
@@ -152,6 +157,11 @@ impl Machine {
     /// A reload put it into a sync group, or took it out of one.
     pub fn set_grouped(&mut self, is_grouped: bool) {
         self.is_grouped = is_grouped;
+        if let State::Backup(backup) = &mut self.state
+            && !is_grouped
+        {
+            backup.stop_asking();
+        }
     }
 
     /// `now` never goes back.
