@@ -15,6 +15,8 @@ mod codec;
 mod error;
 mod hmac;
 mod ip;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
