@@ -8,7 +8,8 @@ pub type Actions = SmallVec<[Action; 6]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Send one advert, to the group or to every peer. It always stands before what makes the addresses ours.
+    /// Send one advert, to the group or to every peer. It always stands before what makes the addresses ours. A
+    /// backup sends one too, when it has been active and the one that is has to know.
     Advertise { priority: u8 },
     /// Put all addresses on the interface. Those that are there already stay as they are.
     AddAddresses,

@@ -23,7 +23,16 @@ pub(super) struct Active {
     sent: Time,
     previously_sent: Time,
     announcer: Announcer,
+    rival: Option<Rival>,
     pub(super) leaving: Option<Leaving>,
+}
+
+/// Somebody else that seems to be active. One advert may be a farewell; two in a row are not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Rival {
+    from: IpAddr,
+    heard: Time,
+    is_reported: bool,
 }
 
 impl Active {
@@ -35,6 +44,7 @@ impl Active {
             sent: now,
             previously_sent: now,
             announcer: Announcer::new(now, settings.garp),
+            rival: None,
             leaving: None,
         }
     }
@@ -87,6 +97,18 @@ impl Active {
         }
     }
 
+    /// Whether there is a second active router that was not reported yet.
+    fn has_rival(&mut self, now: Time, from: IpAddr, advert: &Advert) -> bool {
+        if advert.priority == 0 {
+            return false;
+        }
+        let goes_on = |rival: &Rival| rival.from == from && now.since(rival.heard) <= 2 * advert.interval;
+        let before = self.rival.take().filter(goes_on);
+        let was_reported = before.as_ref().is_some_and(|rival| rival.is_reported);
+        self.rival = Some(Rival { from, heard: now, is_reported: before.is_some() });
+        before.is_some() && !was_reported
+    }
+
     /// At once, and the next one a whole interval later.
     pub(super) fn assert(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
         if now.since(self.tried) >= SHORTEST_ANSWER {
@@ -111,20 +133,17 @@ impl Machine {
         }
         // (730) Priority 0, and the lower priorities of (740): say at once who is active. What the other one did to
         // the network's tables has to be undone as well.
-        let was_contested = active.announcer.is_contested();
         active.assert(now, &self.settings, out);
-        if advert.priority != 0 && !was_contested {
+        if active.has_rival(now, from, advert) {
             out.push(Action::Notice(Notice::SecondActive { from, priority: advert.priority }));
         }
     }
 
-    /// RFC 9568 section 6.4.3 (750 to 775). With one more advert, when the addresses are gone: the other router
-    /// cannot know that they were here, and has to announce them.
+    /// RFC 9568 section 6.4.3 (750 to 775).
     fn give_in(&mut self, now: Time, from: IpAddr, advert: &Advert, reason: Reason, out: &mut Actions) {
         out.push(Action::RemoveAddresses);
-        if !matches!(reason, Reason::CannotSend { .. }) {
-            out.push(Action::Advertise { priority: self.settings.priority });
-        }
+        self.owe_farewell(now, false);
+        self.say_farewell(now, from, advert, out);
         let mut backup = match reason {
             Reason::CannotSend { .. } => Backup::frozen(now, &self.settings),
             _ => Backup::new(now, now, self.settings.interval),
@@ -156,6 +175,7 @@ impl Machine {
             return;
         }
         out.push(Action::RemoveAddresses);
+        self.owe_farewell(now, false);
         let backup = Backup::frozen(now, &self.settings);
         self.change(State::Backup(backup), Reason::Frozen(gap), out);
     }
@@ -203,6 +223,7 @@ impl Machine {
         if self.state.serving().is_some() {
             out.push(Action::RemoveAddresses);
             out.push(Action::Advertise { priority: 0 });
+            self.owe_farewell(now, true);
             let down = now + self.settings.down_interval(self.settings.interval);
             let backup = Backup::new(now, down, self.settings.interval);
             self.change(State::Backup(backup), Reason::Group, out);
@@ -211,7 +232,7 @@ impl Machine {
 }
 
 /// RFC 9568 section 6.4.3 (745): the higher priority, or the same and the higher address.
-fn beaten_by(settings: &Settings, source: Option<IpAddr>, from: IpAddr, advert: &Advert) -> Option<Reason> {
+pub(super) fn beaten_by(settings: &Settings, source: Option<IpAddr>, from: IpAddr, advert: &Advert) -> Option<Reason> {
     let priority = advert.priority;
     if priority > settings.priority {
         Some(Reason::HigherPriority { from, priority })

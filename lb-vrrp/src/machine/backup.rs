@@ -25,8 +25,6 @@ pub(super) struct Backup {
     hold: Option<Time>,
     /// Handed over as asked: no preemption while anybody else is active.
     has_yielded: bool,
-    /// Stepped down without knowing who, if anybody, had taken over, and may have been found at the addresses since.
-    owes_release: bool,
     /// The timer was found to have run out long ago, and has been given a second look.
     has_looked: bool,
     /// Would be active, but for its sync group.
@@ -51,7 +49,6 @@ impl Backup {
             lower: None,
             hold: None,
             has_yielded: false,
-            owes_release: false,
             has_looked: false,
             wants: None,
         }
@@ -61,7 +58,7 @@ impl Backup {
     pub fn frozen(now: Time, settings: &Settings) -> Self {
         let look = now + settings.look(settings.interval);
         let hold = Some(now + timers::FROZEN_HOLD);
-        Self { hold, owes_release: true, has_looked: true, ..Self::new(now, look, settings.interval) }
+        Self { hold, has_looked: true, ..Self::new(now, look, settings.interval) }
     }
 
     pub fn yielded(self) -> Self {
@@ -123,13 +120,12 @@ impl Backup {
 
 impl Machine {
     pub(super) fn receive_as_backup(&mut self, now: Time, from: IpAddr, advert: &Advert, out: &mut Actions) {
+        if advert.priority != 0 {
+            self.say_farewell(now, from, advert, out);
+        }
         let State::Backup(backup) = &mut self.state else { return };
         if advert.priority == 0 {
             return backup.release(now, from, &self.settings);
-        }
-        if std::mem::take(&mut backup.owes_release) {
-            // Makes an active router announce the addresses again.
-            out.push(Action::Advertise { priority: 0 });
         }
         if advert.priority >= self.settings.priority {
             backup.lower = None;
@@ -193,6 +189,7 @@ impl Machine {
         out.push(Action::Advertise { priority: self.settings.priority });
         out.push(Action::AddAddresses);
         out.push(Action::Announce { repeat: self.settings.garp.repeat });
+        self.farewell = None;
         self.change(State::Active(Active::new(now, &self.settings)), reason, out);
     }
 }

@@ -10,8 +10,9 @@ use crate::packet::Advert;
 /// while the advert that would have stopped it lies in a queue.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// Begin, with what is known of the interface. Until then nothing else does anything.
-    Started { link_up: bool, source: Option<IpAddr> },
+    /// Begin, with what is known of the interface. Until then nothing else does anything. `leftovers`: a process that
+    /// died had left the addresses there (the driver has removed them).
+    Started { link_up: bool, source: Option<IpAddr>, leftovers: bool },
     /// A valid advert of this virtual router, decoded by [`crate::packet::Codec`].
     Advert { from: IpAddr, advert: &'a Advert },
     /// The time is [`super::Machine::next_deadline`] or later.

@@ -70,6 +70,7 @@ impl Machine {
     fn hand_over(&mut self, now: Time, to: IpAddr, out: &mut Actions) {
         out.push(Action::RemoveAddresses);
         out.push(Action::Advertise { priority: 0 });
+        self.owe_farewell(now, true);
         let down = now + self.settings.down_interval(self.settings.interval);
         let backup = Backup::new(now, down, self.settings.interval).yielded();
         self.change(State::Backup(backup), Reason::Yielded { to }, out);

@@ -26,6 +26,7 @@
 //! | `settings.rs`, `timers.rs` | what it is configured to do, and how long that makes it wait |
 //! | `backup.rs`, `active.rs` | the two roles of RFC 9568 sections 6.4.2 and 6.4.3 |
 //! | `leaving.rs` | handing over |
+//! | `farewell.rs` | what is said when the addresses are gone |
 //! | `announcer.rs` | when gratuitous ARP is due |
 
 mod action;
@@ -33,8 +34,11 @@ mod active;
 mod announcer;
 mod backup;
 mod event;
+mod farewell;
 mod leaving;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::net::IpAddr;
@@ -45,6 +49,7 @@ pub use settings::{Garp, Preempt, Settings};
 
 use self::active::Active;
 use self::backup::Backup;
+use self::farewell::Farewell;
 use self::leaving::Cause;
 use crate::packet::Advert;
 use crate::time::Time;
@@ -58,6 +63,7 @@ pub struct Machine {
     /// Claims only when its sync group says so.
     is_grouped: bool,
     noticed: Noticed,
+    farewell: Option<Farewell>,
     state: State,
 }
 
@@ -146,7 +152,8 @@ impl Machine {
     pub fn new(settings: Settings) -> Self {
         let conditions =
             Conditions { link_up: false, tracked_down: false, group_fault: false, source: None, is_ready: true };
-        Self { settings, conditions, is_grouped: false, noticed: Noticed::default(), state: State::Initialize }
+        let noticed = Noticed::default();
+        Self { settings, conditions, is_grouped: false, noticed, farewell: None, state: State::Initialize }
     }
 
     /// One that belongs to a sync group.
@@ -169,7 +176,11 @@ impl Machine {
         let mut out = Actions::new();
         self.step_down_if_frozen(now, &mut out);
         match event {
-            Event::Started { link_up, source } => self.start(now, link_up, source, &mut out),
+            Event::Started { link_up, source, leftovers } => {
+                self.conditions.link_up = link_up;
+                self.conditions.source = source;
+                self.start(now, leftovers, &mut out);
+            }
             Event::Advert { from, advert } => self.receive(now, from, advert, &mut out),
             Event::Timer => self.expire(now, &mut out),
             Event::Yield => self.yield_role(now, &mut out),
@@ -189,12 +200,13 @@ impl Machine {
         out
     }
 
-    fn start(&mut self, now: Time, link_up: bool, source: Option<IpAddr>, out: &mut Actions) {
+    fn start(&mut self, now: Time, leftovers: bool, out: &mut Actions) {
         if self.state != State::Initialize {
             return;
         }
-        self.conditions.link_up = link_up;
-        self.conditions.source = source;
+        if leftovers {
+            self.owe_farewell(now, false);
+        }
         match self.conditions.obstacle() {
             Some((state, reason)) => self.change(state, reason, out),
             None => self.take_part(now, Reason::Started, out),
@@ -289,15 +301,16 @@ impl Machine {
         }
         let is_held_up = matches!(self.state, State::Fault | State::Waiting);
         match self.conditions.obstacle() {
-            Some((state, reason)) => self.hold_up(state, reason, out),
+            Some((state, reason)) => self.hold_up(now, state, reason, out),
             None if is_held_up => self.take_part(now, recovery, out),
             None => {}
         }
     }
 
-    fn hold_up(&mut self, state: State, reason: Reason, out: &mut Actions) {
+    fn hold_up(&mut self, now: Time, state: State, reason: Reason, out: &mut Actions) {
         if let State::Active(active) = &self.state {
             let is_stopping = active.is_stopping();
+            self.owe_farewell(now, self.conditions.can_send());
             if self.conditions.can_send() {
                 out.push(Action::Advertise { priority: 0 });
             }
