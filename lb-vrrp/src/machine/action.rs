@@ -10,7 +10,7 @@ pub type Actions = SmallVec<[Action; 6]>;
 pub enum Action {
     /// Send one advert, to the group or to every peer. It always stands before what makes the addresses ours. A
     /// backup sends one too, when it has been active and the one that is has to know.
-    Advertise { priority: u8 },
+    Advertise { priority: u8, interval: Duration },
     /// Put all addresses on the interface. Those that are there already stay as they are.
     AddAddresses,
     /// Take all of them away.

@@ -78,7 +78,7 @@ impl Active {
         (self.tried, self.sent) = (now, now);
         // On a grid, as long as we keep up with it.
         self.next = Some(self.next + settings.interval).filter(|next| *next > now).unwrap_or(now + settings.interval);
-        out.push(Action::Advertise { priority: settings.priority });
+        out.push(settings.advertise(settings.priority));
         gap >= settings.gap()
     }
 
@@ -214,15 +214,18 @@ impl Machine {
     }
 
     pub(super) fn restore_addresses(&mut self, now: Time, out: &mut Actions) {
-        let Some(active) = self.state.serving() else { return };
-        out.push(Action::AddAddresses);
-        active.announce_against(now, &self.settings, out);
+        if matches!(self.state, State::Active(_)) {
+            out.push(Action::AddAddresses);
+        }
+        if let Some(active) = self.state.serving() {
+            active.announce_against(now, &self.settings, out);
+        }
     }
 
     pub(super) fn release_for_group(&mut self, now: Time, out: &mut Actions) {
         if self.state.serving().is_some() {
             out.push(Action::RemoveAddresses);
-            out.push(Action::Advertise { priority: 0 });
+            out.push(self.settings.advertise(0));
             self.owe_farewell(now, true);
             let down = now + self.settings.down_interval(self.settings.interval);
             let backup = Backup::new(now, down, self.settings.interval);
@@ -250,5 +253,20 @@ impl State {
             Self::Active(active) if !active.is_leaving() => Some(active),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+impl Active {
+    /// Announcements and reports decide nothing, nor does the advert before the last, where all can be sent.
+    pub fn forget(&mut self, now: Time, settings: &Settings) {
+        self.announcer = Announcer::new(now, settings.garp);
+        self.rival = None;
+        self.previously_sent = self.sent;
+    }
+
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Time> {
+        let until = self.leaving.as_mut().map(Leaving::time);
+        [&mut self.next, &mut self.tried, &mut self.sent, &mut self.previously_sent].into_iter().chain(until)
     }
 }

@@ -186,7 +186,7 @@ impl Machine {
 
     /// RFC 9568 section 6.4.2 (365 to 400). The advert comes first: peers should hear of it before anybody else does.
     fn claim(&mut self, now: Time, reason: Reason, out: &mut Actions) {
-        out.push(Action::Advertise { priority: self.settings.priority });
+        out.push(self.settings.advertise(self.settings.priority));
         out.push(Action::AddAddresses);
         out.push(Action::Announce { repeat: self.settings.garp.repeat });
         self.farewell = None;
@@ -211,5 +211,19 @@ impl Backup {
     fn look(&mut self, now: Time, look: Duration) {
         self.has_looked = true;
         self.down = self.down.max(now + look);
+    }
+}
+
+#[cfg(test)]
+impl Backup {
+    /// Says why, but decides nothing: nor does the time of the first lower advert, where there is no delay.
+    pub fn forget(&mut self, now: Time) {
+        self.heard = now;
+        self.released = None;
+        self.lower = self.lower.map(|lower| Lower { since: now, ..lower });
+    }
+
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Time> {
+        [&mut self.down].into_iter().chain(self.hold.as_mut())
     }
 }

@@ -46,6 +46,15 @@ impl Machine {
         }
         // One that would beat it must not look like a claim.
         let is_beaten = beaten_by(&self.settings, self.conditions.source, from, advert).is_some();
-        out.push(Action::Advertise { priority: if is_beaten { self.settings.priority } else { 0 } });
+        let priority = if is_beaten { self.settings.priority } else { 0 };
+        // Other backups may adopt the interval, and must not wait for less than the active router's next advert.
+        out.push(Action::Advertise { priority, interval: advert.interval });
+    }
+}
+
+#[cfg(test)]
+impl Farewell {
+    pub fn time(&mut self) -> &mut Time {
+        &mut self.next
     }
 }

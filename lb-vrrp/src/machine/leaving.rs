@@ -44,7 +44,7 @@ impl Machine {
             Some(leaving) if cause == Cause::Stop => leaving.cause = Cause::Stop,
             Some(_) => {}
             None => {
-                out.push(Action::Advertise { priority: 0 });
+                out.push(self.settings.advertise(0));
                 active.leaving = Some(Leaving { cause, successor: None, until: now + patience });
             }
         }
@@ -61,7 +61,7 @@ impl Machine {
             (Cause::Stop, successor) => {
                 out.push(Action::RemoveAddresses);
                 // Once more: whoever was served from here while both had the addresses has to learn of the other.
-                out.extend(successor.map(|_| Action::Advertise { priority: 0 }));
+                out.extend(successor.map(|_| self.settings.advertise(0)));
                 self.end(out);
             }
         }
@@ -69,7 +69,7 @@ impl Machine {
 
     fn hand_over(&mut self, now: Time, to: IpAddr, out: &mut Actions) {
         out.push(Action::RemoveAddresses);
-        out.push(Action::Advertise { priority: 0 });
+        out.push(self.settings.advertise(0));
         self.owe_farewell(now, true);
         let down = now + self.settings.down_interval(self.settings.interval);
         let backup = Backup::new(now, down, self.settings.interval).yielded();
@@ -98,5 +98,12 @@ impl Leaving {
             self.successor = Some(from);
             self.until = now + settings.linger();
         }
+    }
+}
+
+#[cfg(test)]
+impl Leaving {
+    pub fn time(&mut self) -> &mut Time {
+        &mut self.until
     }
 }

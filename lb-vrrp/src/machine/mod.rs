@@ -27,6 +27,7 @@
 //! | `backup.rs`, `active.rs` | the two roles of RFC 9568 sections 6.4.2 and 6.4.3 |
 //! | `leaving.rs` | handing over |
 //! | `farewell.rs` | what is said when the addresses are gone |
+//! | `noticed.rs` | what is odd about the others |
 //! | `announcer.rs` | when gratuitous ARP is due |
 
 mod action;
@@ -36,6 +37,7 @@ mod backup;
 mod event;
 mod farewell;
 mod leaving;
+mod noticed;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,7 @@ use self::active::Active;
 use self::backup::Backup;
 use self::farewell::Farewell;
 use self::leaving::Cause;
+use self::noticed::Noticed;
 use crate::packet::Advert;
 use crate::time::Time;
 
@@ -85,14 +88,6 @@ struct Conditions {
     source: Option<IpAddr>,
     /// Not needed to take part, but to preempt.
     is_ready: bool,
-}
-
-/// Differences that were reported, so that each is reported once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Noticed {
-    interval: Option<(IpAddr, std::time::Duration)>,
-    addresses: Option<IpAddr>,
-    owner: Option<IpAddr>,
 }
 
 /// Getters.
@@ -223,7 +218,7 @@ impl Machine {
             State::Active(_) => self.receive_as_active(now, from, advert, out),
             State::Initialize | State::Waiting | State::Fault => return,
         }
-        self.notice_differences(from, advert, out);
+        self.noticed.compare(&self.settings, from, advert, out);
     }
 
     fn expire(&mut self, now: Time, out: &mut Actions) {
@@ -312,7 +307,7 @@ impl Machine {
             let is_stopping = active.is_stopping();
             self.owe_farewell(now, self.conditions.can_send());
             if self.conditions.can_send() {
-                out.push(Action::Advertise { priority: 0 });
+                out.push(self.settings.advertise(0));
             }
             out.push(Action::RemoveAddresses);
             if is_stopping {
@@ -346,28 +341,6 @@ impl Machine {
             out.push(Action::RoleChanged(RoleChange { from, to, reason }));
         }
     }
-
-    /// What RFC 9568 section 7.1 has logged, not dropped.
-    fn notice_differences(&mut self, from: IpAddr, advert: &Advert, out: &mut Actions) {
-        let Settings { interval: ours, addresses, priority, .. } = &self.settings;
-        let interval = (advert.priority != 0 && advert.interval != *ours).then_some((from, advert.interval));
-        if interval != self.noticed.interval {
-            self.noticed.interval = interval;
-            let theirs = advert.interval;
-            out.extend(interval.map(|_| Action::Notice(Notice::IntervalDiffers { from, ours: *ours, theirs })));
-        }
-        let differs = (!advert.lists(addresses)).then_some(from);
-        if differs != self.noticed.addresses {
-            self.noticed.addresses = differs;
-            out.extend(differs.map(|from| Action::Notice(Notice::AddressesDiffer { from })));
-        }
-        // Erratum 8298 to RFC 9568: an owner that hears others logs it, and goes on.
-        let owner = (*priority == 255 && advert.priority == 255).then_some(from);
-        if owner != self.noticed.owner {
-            self.noticed.owner = owner;
-            out.extend(owner.map(|from| Action::Notice(Notice::SecondOwner { from })));
-        }
-    }
 }
 
 impl Conditions {
@@ -392,5 +365,31 @@ impl Conditions {
         } else {
             None
         }
+    }
+}
+
+/// For the model checker, which has to tell different states from those that only look different.
+#[cfg(test)]
+impl Machine {
+    /// What decides nothing. Of a farewell only the first is kept, which can come at any time.
+    fn forget(&mut self, now: Time) {
+        match &mut self.state {
+            State::Backup(backup) => backup.forget(now),
+            State::Active(active) => active.forget(now, &self.settings),
+            _ => {}
+        }
+        self.farewell.take_if(|farewell| *farewell.time() > now);
+        self.noticed = Noticed::default();
+    }
+
+    /// All moments that decide something.
+    fn times(&mut self) -> impl Iterator<Item = &mut Time> {
+        let (backup, active) = match &mut self.state {
+            State::Backup(backup) => (Some(backup.times()), None),
+            State::Active(active) => (None, Some(active.times())),
+            _ => (None, None),
+        };
+        let farewell = self.farewell.as_mut().map(Farewell::time);
+        backup.into_iter().flatten().chain(active.into_iter().flatten()).chain(farewell)
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::Action;
 use crate::packet::{Addresses, Family, Version};
 
 /// The configuration of one virtual router on this node.
@@ -44,6 +45,10 @@ impl Default for Garp {
 }
 
 impl Settings {
+    pub(super) fn advertise(&self, priority: u8) -> Action {
+        Action::Advertise { priority, interval: self.interval }
+    }
+
     /// RFC 9568 section 1.5: the router whose real addresses these are.
     pub fn is_owner(&self) -> bool {
         self.priority == 255

@@ -5,9 +5,8 @@ use super::*;
 #[test]
 fn it_advertises_at_every_interval() {
     let mut node = Node::active(settings());
-    let sent: Vec<_> = node.run_for(SECOND).into_iter().map(|(at, action)| (at, action)).collect();
     let expected: Vec<_> = (1..=10).map(|i| (i * 100 * MS, advertise(100))).collect();
-    assert_eq!(sent, expected);
+    assert_eq!(node.run_for(SECOND), expected);
 }
 
 #[test]
@@ -50,6 +49,14 @@ fn who_gives_in_says_that_it_had_the_addresses() {
     assert_eq!(farewell, [Action::RemoveAddresses, advertise(100)]);
     let mut winner = Node::active(Settings { priority: 200, ..settings() });
     assert!(deeds(&winner.wait(10 * MS).hear(LOW, 100)).contains(&Action::Announce { repeat: 1 }));
+}
+
+/// Other backups adopt what they hear: at the loser's interval they would not wait for the winner's next advert.
+#[test]
+fn a_farewell_has_the_interval_of_the_active() {
+    let mut loser = Node::active(settings());
+    let actions = loser.hear_at_interval(HIGH, 200, SECOND);
+    assert_eq!(deeds(&actions)[1], Action::Advertise { priority: 100, interval: SECOND });
 }
 
 /// The way to the winner may still be cut.

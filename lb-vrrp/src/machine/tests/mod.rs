@@ -6,6 +6,7 @@ mod backup;
 mod conditions;
 mod frozen;
 mod leaving;
+mod model;
 mod reload;
 mod timers;
 
@@ -116,8 +117,9 @@ impl Node {
     }
 }
 
+/// At the interval of `settings()`.
 pub fn advertise(priority: u8) -> Action {
-    Action::Advertise { priority }
+    Action::Advertise { priority, interval: 100 * MS }
 }
 
 /// Why the role changed, if it did.

@@ -15,7 +15,8 @@ fn nothing_new_does_nothing() {
 fn another_interval_is_advertised_at_once() {
     let mut node = Node::active(settings());
     let faster = Settings { interval: 10 * MS, ..settings() };
-    assert_eq!(node.wait(50 * MS).handle(Event::Reconfigured(&faster)).first(), Some(&advertise(100)));
+    let shown = Action::Advertise { priority: 100, interval: 10 * MS };
+    assert_eq!(node.wait(50 * MS).handle(Event::Reconfigured(&faster)).first(), Some(&shown));
     assert_eq!(node.patience(), 10 * MS);
 }
 
