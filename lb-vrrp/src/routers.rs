@@ -149,3 +149,6 @@ impl Routers {
         self.0.iter().filter(move |router| router.group == Some(group) && router.machine.role() != Role::Initialize)
     }
 }
+
+#[cfg(test)]
+mod tests;
