@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Action;
-use crate::packet::{Addresses, Family, Version};
+use crate::packet::{Addresses, Advert, Family, Version};
 
 /// The configuration of one virtual router on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,6 +45,12 @@ impl Default for Garp {
 }
 
 impl Settings {
+    /// What [`Action::Advertise`] asks for.
+    pub fn advert(&self, priority: u8, interval: Duration) -> Advert {
+        let Self { version, vrid, ref addresses, .. } = *self;
+        Advert { version, vrid, priority, interval, addresses: addresses.clone() }
+    }
+
     pub(super) fn advertise(&self, priority: u8) -> Action {
         Action::Advertise { priority, interval: self.interval }
     }

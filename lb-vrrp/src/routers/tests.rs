@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::machine::{Garp, Preempt};
-use crate::packet::{Addresses, Advert, Family, Version};
+use crate::packet::{Addresses, Family, Version};
 
 const MS: Duration = Duration::from_millis(1);
 const PEER: [u8; 4] = [10, 0, 0, 3];
@@ -62,8 +62,7 @@ impl Node {
     }
 
     fn hear(&mut self, id: RouterId, priority: u8) -> Outputs {
-        let Settings { version, vrid, interval, addresses, .. } = settings(id as u8);
-        let advert = Advert { version, vrid, priority, interval, addresses };
+        let advert = settings(id as u8).advert(priority, 100 * MS);
         self.routers.handle(self.now, id, Event::Advert { from: IpAddr::from(PEER), advert: &advert })
     }
 

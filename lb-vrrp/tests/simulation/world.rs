@@ -235,14 +235,7 @@ impl World {
 
     fn advertise(&mut self, from: usize, id: RouterId, priority: u8, interval: Duration) {
         let Some(machine) = self.nodes[from].routers.get(id) else { return };
-        let settings = machine.settings();
-        let advert = Advert {
-            version: settings.version,
-            vrid: settings.vrid,
-            priority,
-            interval,
-            addresses: settings.addresses.clone(),
-        };
+        let advert = machine.settings().advert(priority, interval);
         if !self.nodes[from].link_up {
             return;
         }

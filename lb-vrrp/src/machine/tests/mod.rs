@@ -79,8 +79,7 @@ impl Node {
     }
 
     pub fn hear_at_interval(&mut self, from: &str, priority: u8, interval: Duration) -> Actions {
-        let Settings { version, vrid, addresses, .. } = self.machine.settings().clone();
-        let advert = Advert { version, vrid, priority, interval, addresses };
+        let advert = self.machine.settings().advert(priority, interval);
         self.handle(Event::Advert { from: ip(from), advert: &advert })
     }
 

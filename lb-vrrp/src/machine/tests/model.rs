@@ -156,9 +156,7 @@ impl State {
     fn deliver(&mut self, index: usize) {
         let Packet { to, priority, .. } = self.under_way.remove(index);
         // To one that is frozen, packets are lost: as when its whole host is.
-        if let Some(settings) = self.nodes[to].running().map(|machine| machine.settings().clone()) {
-            let Settings { version, vrid, interval, addresses, .. } = settings;
-            let advert = Advert { version, vrid, priority, interval, addresses };
+        if let Some(advert) = self.nodes[to].running().map(|machine| machine.settings().advert(priority, INTERVAL)) {
             self.handle(to, Event::Advert { from: address(1 - to), advert: &advert });
         }
     }
