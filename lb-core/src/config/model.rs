@@ -16,8 +16,10 @@ use super::address::Listen;
 use super::decode::Scalar;
 
 mod l4;
+mod vrrp;
 
 pub use l4::*;
+pub use vrrp::*;
 
 /// The whole effective configuration of one node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +31,13 @@ pub struct Config {
     /// In the order of the file.
     pub pools: Vec<Arc<Pool>>,
     pub l4: L4,
+    /// The machines that share the file, in its order.
+    pub nodes: Vec<Node>,
+    /// Which of `nodes` this one is; `None`: there are none, or the file was read without asking.
+    pub this_node: Option<usize>,
+    /// In the order of the file.
+    pub vrrp: Vec<Arc<VirtualRouter>>,
+    pub sync: Sync,
     pub reload: Reload,
     /// `None` when switched off with `metrics: off`.
     pub metrics: Option<Metrics>,
