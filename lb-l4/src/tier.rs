@@ -52,20 +52,22 @@ enum Step {
 }
 
 impl Tier {
+    /// Nothing is forwarded before [`Tier::start`].
+    pub fn new(options: Options) -> Self {
+        Self { options, running: Mutex::new(None) }
+    }
+
     /// When it returns, packets of layer-4 frontends are forwarded: by what an lb before this one has
     /// left attached, all along.
-    pub fn start(options: Options, snapshot: Arc<Snapshot>) -> Result<Self, Error> {
-        let running = if has_layer4(&snapshot) {
-            Some(Running::start(&options, snapshot)?)
-        } else {
-            if links_left(&options) {
-                warn!(
-                    "an lb before this one has left layer 4 forwarding, of which this configuration has none: `lb detach` ends it"
-                );
-            }
-            None
-        };
-        Ok(Self { options, running: Mutex::new(running) })
+    pub fn start(&self, snapshot: Arc<Snapshot>) -> Result<(), Error> {
+        if has_layer4(&snapshot) {
+            *self.lock() = Some(Running::start(&self.options, snapshot)?);
+        } else if links_left(&self.options) {
+            warn!(
+                "an lb before this one has left layer 4 forwarding, of which this configuration has none: `lb detach` ends it"
+            );
+        }
+        Ok(())
     }
 
     /// Attaches to new interfaces, and finds out whether everything fits. Changes nothing that forwards.

@@ -76,6 +76,12 @@ fn dests(options: &Options) -> Vec<(u32, Dest)> {
     maps(options).found().unwrap().dests
 }
 
+fn start(options: &Options, snapshot: Arc<Snapshot>) -> Result<Tier, Error> {
+    let tier = Tier::new(options.clone());
+    tier.start(snapshot)?;
+    Ok(tier)
+}
+
 fn reload(tier: &Tier, text: &str, previous: &Snapshot) -> Arc<Snapshot> {
     let new = snapshot(text, Some(previous));
     tier.commit(tier.prepare(new.clone()).unwrap());
@@ -87,17 +93,17 @@ const TWO: &str = "10.2.0.2:80, 10.2.0.3:80";
 #[test]
 fn what_was_left_is_gone_on_with() {
     let Some(options) = host() else { return };
-    let tier = Tier::start(options.clone(), snapshot(&web(TWO), None)).unwrap();
+    let tier = start(&options, snapshot(&web(TWO), None)).unwrap();
     let (links, before) = (attached(&options), dests(&options));
     assert_eq!(links.len(), 2, "{links:?}");
     assert_eq!(before.len(), 2);
     let seed = maps(&options).settings().flow_seed;
-    let other = Tier::start(options.clone(), snapshot(&web(TWO), None));
+    let other = start(&options, snapshot(&web(TWO), None));
     assert!(matches!(other, Err(Error::Locked(_))), "two drive one data plane");
 
     tier.leave();
     assert_eq!(attached(&options), links, "packets go on");
-    let tier = Tier::start(options.clone(), snapshot(&web("10.2.0.3:80, 10.2.0.2:80"), None)).unwrap();
+    let tier = start(&options, snapshot(&web("10.2.0.3:80, 10.2.0.2:80"), None)).unwrap();
     assert_eq!(attached(&options), links);
     assert_eq!(dests(&options), before, "places do not depend on the order of the file");
     assert_eq!(maps(&options).settings().flow_seed, seed, "flows are found again");
@@ -112,10 +118,10 @@ fn what_was_left_is_gone_on_with() {
 #[test]
 fn a_table_of_another_size_starts_afresh() {
     let Some(options) = host() else { return };
-    Tier::start(options.clone(), snapshot(&web(TWO), None)).unwrap().leave();
+    start(&options, snapshot(&web(TWO), None)).unwrap().leave();
     let (links, count) = (attached(&options), maps(&options).flows.count());
     let larger = web(TWO).replace("flows: 1024", "flows: 100000");
-    let tier = Tier::start(options.clone(), snapshot(&larger, None)).unwrap();
+    let tier = start(&options, snapshot(&larger, None)).unwrap();
     assert!(maps(&options).flows.count() > count);
     assert_eq!(attached(&options), links, "the program was replaced in place");
     assert_eq!(dests(&options).len(), 2);
@@ -127,7 +133,7 @@ fn a_table_of_another_size_starts_afresh() {
 fn a_reload_is_a_difference() {
     let Some(options) = host() else { return };
     let first = snapshot(&web(TWO), None);
-    let tier = Tier::start(options.clone(), first.clone()).unwrap();
+    let tier = start(&options, first.clone()).unwrap();
     let before = dests(&options);
     let second = reload(&tier, &web("10.2.0.3:80, 10.2.0.4:80"), &first);
     let after = dests(&options);
@@ -158,7 +164,7 @@ fn interfaces_come_and_go_with_the_configuration() {
         web(TWO).replace("flows: 1024", &format!("flows: 1024, attach: {attach}, interfaces: [{interfaces}]"))
     };
     let first = snapshot(&on("in", "tc"), None);
-    let tier = Tier::start(options.clone(), first.clone()).unwrap();
+    let tier = start(&options, first.clone()).unwrap();
     assert_eq!(attached(&options).len(), 1);
     let second = reload(&tier, &on("in, out", "tc"), &first);
     assert_eq!(attached(&options).len(), 2);
@@ -177,7 +183,7 @@ fn interfaces_come_and_go_with_the_configuration() {
 fn health_moves_the_ring() {
     let Some(options) = host() else { return };
     let now = snapshot(&web(TWO), None);
-    let tier = Tier::start(options.clone(), now.clone()).unwrap();
+    let tier = start(&options, now.clone()).unwrap();
     let ring = || {
         let found = maps(&options).found().unwrap();
         let mut dests = found.rings[0].1.clone();
@@ -214,7 +220,7 @@ fn a_thousand_frontends_of_ten_backends() {
         text
     };
     let first = snapshot(&text(0), None);
-    let tier = Tier::start(options.clone(), first.clone()).unwrap();
+    let tier = start(&options, first.clone()).unwrap();
     let second = snapshot(&text(1), Some(&first));
     let begin = now();
     let prepared = tier.prepare(second).unwrap();
@@ -248,7 +254,7 @@ fn question(destination: &str) -> lb_l4::explain::Question {
 #[test]
 fn a_filter_is_replaced_in_place_and_removed() {
     let Some(options) = host() else { return };
-    Tier::start(options.clone(), snapshot(&web(TWO), None)).unwrap().leave();
+    start(&options, snapshot(&web(TWO), None)).unwrap().leave();
     let (maps, links) = (options.directory.join("maps-v1"), options.directory.join("links"));
     let sizes = Sizes::new(1024, Capacity::default());
     let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();

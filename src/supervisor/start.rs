@@ -74,11 +74,12 @@ impl Supervisor {
         let workers = workers(&config);
         let snapshot = Arc::new(Snapshot::build(config.clone(), loaded.sha256, workers, None));
         let tier = Tier::start(lb_l7::Options { workers }, snapshot.clone())?;
-        // Last of what can fail: from here on packets are forwarded.
-        let forwarder = Arc::new(lb_l4::Tier::start(host::layer4_options(), snapshot.clone())?);
         let changed = Arc::new(Notify::new());
         let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
+        let forwarder = Arc::new(lb_l4::Tier::new(host::layer4_options()));
         let supervisor = Arc::new(Self::new(path, tier.plan_source(), forwarder, logging, changed)?);
+        // Last of what can fail: from here on packets are forwarded.
+        supervisor.forwarder.start(snapshot.clone())?;
         let endpoints = endpoints.serve(&supervisor);
         // Before the first check: no change is missed.
         supervisor.follow_changes(&snapshot);
