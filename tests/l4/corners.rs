@@ -16,13 +16,13 @@ const PORT: u16 = 7000;
 fn download_over_a_narrow_link(way: Way, hook: Hook) {
     let service = Service::new(way, hook);
     let net = &service.net;
-    let web = Web::start(net, 4);
+    let web = Web::start(&net.backends, 4);
     let _lb = service.start(&service.config(80, "", ""));
     net.narrow_client_link(1400);
     for (family, vip) in VIP.into_iter().enumerate() {
         let fetch = format!("curl -sS --max-time 20 {} | sha256sum", url(family, "/blob"));
         let got = net.client.command("sh").args(["-c", &fetch]).output().unwrap();
-        assert_eq!(first_word(&String::from_utf8_lossy(&got.stdout)), web.blob_sha256(net), "{vip}");
+        assert_eq!(first_word(&String::from_utf8_lossy(&got.stdout)), web.blob_sha256(&net.lb), "{vip}");
     }
 }
 

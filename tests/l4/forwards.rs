@@ -40,9 +40,9 @@ each_way! {
 fn web(way: Way, hook: Hook) {
     let service = Service::new(way, hook);
     let net = &service.net;
-    let web = Web::start(net, 100);
+    let web = Web::start(&net.backends, 100);
     let _lb = service.start(&service.config(80, "", ""));
-    let sum = web.blob_sha256(net);
+    let sum = web.blob_sha256(&net.lb);
     for (family, client) in CLIENT.into_iter().enumerate() {
         let answers: Vec<String> =
             (0..6).map(|_| net.client.run(&format!("curl -sS --max-time 5 {}", url(family, "/")))).collect();
@@ -115,7 +115,7 @@ fn layer_7_lives_beside_layer_4_on_one_vip() {
     }
     let service = Service::new(Way::Nat, Hook::Xdp);
     let net = &service.net;
-    let _web = Web::start(net, 1);
+    let _web = Web::start(&net.backends, 1);
     let _echoes = service.echoes(7000);
     let pages = "  site4: { listen: \"203.0.113.100:80\", pool: pages }
   site6: { listen: \"[2001:db8:2::100]:80\", pool: pages }\npools:

@@ -53,7 +53,7 @@ fn only_lb_answers_for_the_vip() {
 #[test]
 fn servers_and_clients_work() {
     let net = net!(Behind, Hook::Xdp);
-    let web = Web::start(&net, 10);
+    let web = Web::start(&net.backends, 10);
     let _dns = Dns::start(&net);
     let _echo = Echo::start(&net.backends[0], 7, &["10.0.0.11", "fd00::11"]);
     net.lb.run("nft add table inet t");
@@ -70,7 +70,7 @@ fn servers_and_clients_work() {
         assert_eq!(Asker::new(&net, vip(family, 7)).ask(&[b'x'; 3000]), "b1");
         let fetch = format!("curl -sS --max-time 30 {} | sha256sum", url(family, "/blob"));
         let got = net.client.command("sh").args(["-c", &fetch]).output().unwrap();
-        assert_eq!(first_word(&String::from_utf8_lossy(&got.stdout)), web.blob_sha256(&net));
+        assert_eq!(first_word(&String::from_utf8_lossy(&got.stdout)), web.blob_sha256(&net.lb));
     }
 }
 

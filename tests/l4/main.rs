@@ -1,7 +1,7 @@
 //! End-to-end tests of layer 4: client, router, lb and backends as hosts of their own (network namespaces),
 //! the built program, and real programs that speak through it.
 //!
-//! `harness` builds the hosts; every other module holds the tests of one subject. The thread of a test
+//! `hosts` and `harness` build them; every other module holds the tests of one subject. The thread of a test
 //! stands on lb's host. Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -15,6 +15,10 @@ mod harness;
 mod restarts;
 mod seen;
 mod sticks;
+
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
+mod hosts;
 
 /// What the tests of layer 7 stand on serves here as well.
 #[path = "../e2e/harness/mod.rs"]

@@ -9,7 +9,7 @@
 //! IPv6 beside it: 2001:db8:1::/64, 2001:db8:2::/64, fd00::/64 with the same last numbers. The router sends
 //! what is for the VIPs (.100 of the lan) to whoever answers for them there.
 
-use super::Space;
+use super::{Space, Switch};
 
 /// The service's addresses.
 pub const VIP: [&str; 2] = ["203.0.113.100", "2001:db8:2::100"];
@@ -50,7 +50,7 @@ pub struct Net {
     pub backends: [Space; 2],
     pub place: Place,
     pub hook: Hook,
-    switch: Space,
+    switch: Switch,
 }
 
 /// Builds the hosts, or ends the test with the reason why it cannot run here.
@@ -69,7 +69,7 @@ impl Net {
         let net = Net {
             client: Space::new("client"),
             router: Space::new("router"),
-            switch: Space::new("switch"),
+            switch: Switch::new(&["lan", "back"]),
             backends: [Space::new("b1"), Space::new("b2")],
             lb: Space::move_to("lb"),
             place,
@@ -85,36 +85,17 @@ impl Net {
     }
 
     fn wire(&self) {
-        self.switch.ip("link add lan type bridge mcast_snooping 0\nlink add back type bridge mcast_snooping 0\n\
-             link set lan up\nlink set back up");
-        self.cable(&self.client, "eth0", &self.router, "eth0");
-        self.port(&self.router, "eth1", "lan");
-        self.port(&self.lb, "eth0", "lan");
+        self.switch.cable(&self.client, "eth0", &self.router, "eth0");
+        self.switch.port(&self.router, "eth1", "lan");
+        self.switch.port(&self.lb, "eth0", "lan");
         match self.place {
-            Place::Behind => self.port(&self.lb, "eth1", "back"),
-            Place::Far => self.port(&self.router, "eth2", "back"),
+            Place::Behind => self.switch.port(&self.lb, "eth1", "back"),
+            Place::Far => self.switch.port(&self.router, "eth2", "back"),
             Place::Near => (),
         }
         for backend in &self.backends {
-            self.port(backend, "eth0", if self.place == Place::Near { "lan" } else { "back" });
+            self.switch.port(backend, "eth0", if self.place == Place::Near { "lan" } else { "back" });
         }
-    }
-
-    fn cable(&self, a: &Space, a_end: &str, b: &Space, b_end: &str) {
-        self.switch.ip(&format!(
-            "link add name {a_end} netns {} type veth peer name {b_end} netns {}",
-            a.path(),
-            b.path()
-        ));
-        a.ip(&format!("link set {a_end} up"));
-        b.ip(&format!("link set {b_end} up"));
-    }
-
-    /// Into a socket of the switch that is named after the host.
-    fn port(&self, host: &Space, interface: &str, bridge: &str) {
-        let socket = format!("{}-{interface}", host.name);
-        self.cable(host, interface, &self.switch, &socket);
-        self.switch.ip(&format!("link set {socket} master {bridge}"));
     }
 
     fn address(&self) {
@@ -159,8 +140,8 @@ impl Net {
                 space.run(&format!("ethtool -K {interface} tx off"));
             }
         }
-        for socket in self.switch.interfaces().iter().filter(|i| i.starts_with("lb-")) {
-            self.switch.run(&format!("ethtool -K {socket} gro on tx off"));
+        for socket in self.switch.space.interfaces().iter().filter(|i| i.starts_with("lb-")) {
+            self.switch.space.run(&format!("ethtool -K {socket} gro on tx off"));
         }
     }
 
@@ -190,6 +171,13 @@ impl Net {
     /// The same towards the backends that are `Far`.
     pub fn narrow_back_link(&self, mtu: u32) {
         self.router.ip(&format!("link set eth2 mtu {mtu}"));
+    }
+}
+
+/// Its clients stand on the client's host.
+impl AsRef<Space> for Net {
+    fn as_ref(&self) -> &Space {
+        &self.client
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
-use super::{Asker, Net, Talk};
+use super::{Asker, Space, Talk};
 
 /// Several open connections, each with a word and its echo in turn, and several streams of numbered datagrams.
 pub struct Chatter {
@@ -47,12 +47,12 @@ const LAST: Duration = Duration::from_secs(1);
 
 impl Chatter {
     /// Over the echo servers behind a VIP.
-    pub fn start(net: &Net, to: SocketAddr) -> Chatter {
+    pub fn start(from: &impl AsRef<Space>, to: SocketAddr) -> Chatter {
         let stop = Arc::new(AtomicBool::new(false));
-        let talks = (0..CONNECTIONS).map(|_| Talk::open(net, to)).collect();
+        let talks = (0..CONNECTIONS).map(|_| Talk::open(from, to)).collect();
         let until = stop.clone();
         let talks = thread::spawn(move || talk(talks, &until));
-        let streams = (0..STREAMS).map(|_| Stream::start(Asker::new(net, to), &stop)).collect();
+        let streams = (0..STREAMS).map(|_| Stream::start(Asker::new(from, to), &stop)).collect();
         Chatter { stop, talks, streams }
     }
 

@@ -116,3 +116,9 @@ pub const SCRATCH: &str = "/mnt";
 
 /// What a program is started with to be killed when the thread of the test is gone.
 pub const UNTIL_THE_TEST_ENDS: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+
+impl AsRef<Space> for Space {
+    fn as_ref(&self) -> &Space {
+        self
+    }
+}

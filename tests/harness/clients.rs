@@ -1,4 +1,4 @@
-//! Clients of the echo servers, on the client's host.
+//! Clients of the echo servers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::{CLIENT, Net};
+use super::Space;
 
 /// For one answer.
 const WAIT: Duration = Duration::from_secs(5);
@@ -19,26 +19,26 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub fn open(net: &Net, to: SocketAddr) -> Talk {
-        Talk::try_open(net, to).unwrap_or_else(|e| panic!("connecting to {to}: {e}"))
+    pub fn open(host: &impl AsRef<Space>, to: SocketAddr) -> Talk {
+        Talk::try_open(host, to).unwrap_or_else(|e| panic!("connecting to {to}: {e}"))
     }
 
-    pub fn try_open(net: &Net, to: SocketAddr) -> io::Result<Talk> {
-        net.client.enter(|| Talk::over(TcpStream::connect_timeout(&to, WAIT)?))
+    pub fn try_open(host: &impl AsRef<Space>, to: SocketAddr) -> io::Result<Talk> {
+        host.as_ref().enter(|| Talk::over(TcpStream::connect_timeout(&to, WAIT)?))
     }
 
     /// From a local port that was used before.
-    pub fn open_from(net: &Net, port: u16, to: SocketAddr) -> Talk {
-        let any = if to.is_ipv4() { CLIENT[0] } else { CLIENT[1] };
-        Talk::bound(net, SocketAddr::new(any.parse().unwrap(), port), to)
+    pub fn open_from(host: &impl AsRef<Space>, port: u16, to: SocketAddr) -> Talk {
+        let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
+        Talk::bound(host, SocketAddr::new(any.parse().unwrap(), port), to)
     }
 
     /// From another address of the client's.
-    pub fn open_as(net: &Net, address: &str, to: SocketAddr) -> Talk {
-        Talk::bound(net, SocketAddr::new(address.parse().unwrap(), 0), to)
+    pub fn open_as(host: &impl AsRef<Space>, address: &str, to: SocketAddr) -> Talk {
+        Talk::bound(host, SocketAddr::new(address.parse().unwrap(), 0), to)
     }
 
-    fn bound(net: &Net, from: SocketAddr, to: SocketAddr) -> Talk {
+    fn bound(host: &impl AsRef<Space>, from: SocketAddr, to: SocketAddr) -> Talk {
         let connect = || {
             let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
@@ -46,7 +46,7 @@ impl Talk {
             socket.connect_timeout(&to.into(), WAIT)?;
             Talk::over(socket.into())
         };
-        net.client.enter(connect).unwrap_or_else(|e| panic!("connecting to {to} from {from}: {e}"))
+        host.as_ref().enter(connect).unwrap_or_else(|e| panic!("connecting to {to} from {from}: {e}"))
     }
 
     fn over(stream: TcpStream) -> io::Result<Talk> {
@@ -87,10 +87,10 @@ pub struct Asker {
 }
 
 impl Asker {
-    pub fn new(net: &Net, to: SocketAddr) -> Asker {
+    pub fn new(host: &impl AsRef<Space>, to: SocketAddr) -> Asker {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = net.client.enter(|| UdpSocket::bind(any).unwrap());
-        net.client.enter(|| socket.connect(to).unwrap());
+        let socket = host.as_ref().enter(|| UdpSocket::bind(any).unwrap());
+        host.as_ref().enter(|| socket.connect(to).unwrap());
         socket.set_read_timeout(Some(WAIT)).unwrap();
         Asker { socket }
     }
