@@ -132,7 +132,8 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 	work->hop = known->hops[known->current & 1];
 	if (work->hop.ifindex && known->checked == tick_of(settings, work->now) && known->epoch == settings->epoch)
 		return HOP_FOUND;
-	found = find_hop(ctx, work, dest->mode == MODE_TUNNEL ? &dest->tunnel_src : &work->p.key.src, &dest->addr);
+	/* From us or from nobody: what one client's packet finds holds for those of all. */
+	found = find_hop(ctx, work, &dest->tunnel_src, &dest->addr);
 	if (found == HOP_UNRESOLVED && work->hop.ifindex)
 		return HOP_FOUND; /* the one from before may still be right */
 	if (found != HOP_FOUND)

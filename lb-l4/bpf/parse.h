@@ -242,17 +242,36 @@ inline_ enum parsed parse_icmp(ctx_t *ctx, struct packet *p, __u32 left)
 	return PARSED;
 }
 
+/* Nobody may forward what says that it comes from there: this network, loopback, multicast, broadcast. The kernel
+ * drops it as martian (RFC 1122, 3.2.1.3). */
+inline_ int is_nobody4(const struct addr *addr)
+{
+	__u32 v4 = bpf_ntohl(addr->q[1] >> 32);
+
+	return v4 >> 24 == 0 || v4 >> 24 == 127 || v4 >> 28 == 0xe || v4 == ~0u;
+}
+
+/* Unspecified, loopback, link-local, multicast (RFC 4291, 2.5 to 2.7). */
+inline_ int is_nobody6(const struct addr *addr)
+{
+	__u32 first = bpf_ntohl((__u32)addr->q[0]);
+
+	if (!addr->q[0])
+		return !(addr->q[1] & ~bpf_cpu_to_be64(1));
+	return first >> 24 == 0xff || first >> 22 == 0xfe80 >> 6;
+}
+
 inline_ enum parsed parse_transport(ctx_t *ctx, struct packet *p)
 {
 	__u32 left = p->length - (p->l4 - p->l3);
 
+	if (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP)
+		return parse_icmp(ctx, p, left);
+	if (p->v6 ? is_nobody6(&p->key.src) : is_nobody4(&p->key.src))
+		return UNKNOWN;
 	if (p->fragment == LATER)
 		return PARSED;
-	if (p->key.proto == IPPROTO_TCP)
-		return parse_tcp(ctx, p, left);
-	if (p->key.proto == IPPROTO_UDP)
-		return parse_udp(ctx, p, left);
-	return parse_icmp(ctx, p, left);
+	return p->key.proto == IPPROTO_TCP ? parse_tcp(ctx, p, left) : parse_udp(ctx, p, left);
 }
 
 inline_ int is_known(const struct packet *p)

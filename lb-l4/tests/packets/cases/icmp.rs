@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use lb_l4::abi::Counter::{IcmpForwarded, NoNeighbour, PassedUp, Ttl};
+use lb_l4::abi::Counter::{IcmpForwarded, IcmpSent, NoNeighbour, PassedUp, TooBig, Ttl};
 
-use super::{Case, DATA, SYN_ACK, answer, backend, client, host, server, syn, tcp, udp, vip};
+use super::{Case, DATA, SYN_ACK, answer, as_ipv6, backend, client, host, server, syn, tcp, udp, vip};
 use crate::checks;
 use crate::harness::bench::Bench;
-use crate::harness::bench::Expect::{Drop, Pass, To, Up};
+use crate::harness::bench::Expect::{Answer, Drop, Pass, To, Up};
 use crate::harness::net::{self, BACKENDS, CLIENTS};
 use crate::harness::world::{self, port};
 use crate::model::{TCP, flags};
@@ -169,6 +169,28 @@ pub const CASES: &[Case] = &[
         let about = Build::tcp(vip(v6, port::NAT), client(v6), DATA);
         t.send(&too_big(v6, router(v6), vip(v6, 0).0, 1300, &about).with(|p| p.ttl = 1), Drop(Ttl));
     }),
+    ("an error that quotes IPv6 whose addresses would pass for IPv4 is not touched", |t, _| {
+        t.send(&syn(false, port::TUNNEL), To(BACKENDS));
+        t.send(&syn(true, port::NAT), To(BACKENDS));
+        let client6 = as_ipv6(client(false));
+        let about = Build::tcp(vip(true, port::NAT), client6, DATA);
+        t.send(&too_big(true, router(true), vip(true, 0).0, 1300, &about), Pass);
+        let inner = Build::tcp(client6, as_ipv6(vip(false, port::TUNNEL)), DATA);
+        t.reply(&tunnel_error(true, backend(true, 11), 1300, &inner), Pass);
+    }),
+    ("over the limit of answers packets are dropped without one", |t, v6| {
+        t.configure(|config| config.settings.answers = 3);
+        t.fresh_tick(false);
+        let last_hop = |port| udp(v6, port).with(|p| p.ttl = 1);
+        for port in [port::NAT, port::DR, port::TUNNEL] {
+            t.send(&last_hop(port), Answer);
+        }
+        t.send(&last_hop(port::NAT), Drop(Ttl));
+        t.send(&udp(v6, port::NAT_SMALL).data(1452), Drop(TooBig));
+        assert_eq!(t.counter(IcmpSent), 3);
+        t.fresh_tick(true);
+        t.send(&last_hop(port::NAT), Answer);
+    }),
     ("a fragment of an error is not touched", |t, v6| {
         t.send(&syn(v6, port::NAT), To(BACKENDS));
         let about = Build::tcp(vip(v6, port::NAT), client(v6), DATA);
@@ -202,7 +224,7 @@ pub const CASES: &[Case] = &[
         assert_eq!(checks::quoted_ends(&left.0), (client(v6).into(), vip(v6, port::TUNNEL).into()));
         let told = if v6 { &left.0[58..62] } else { &left.0[38..42] };
         assert_eq!(told, (if v6 { 1260_u32 } else { 1280 }).to_be_bytes());
-        t.send(&large, crate::harness::bench::Expect::Answer);
+        t.send(&large, Answer);
         t.send(&tcp(v6, port::TUNNEL, DATA).data(1200), To(BACKENDS));
     }),
     ("a path MTU within a tunnel is forgotten after ten minutes", |t, v6| {
@@ -211,7 +233,7 @@ pub const CASES: &[Case] = &[
         t.send(&large, To(BACKENDS));
         t.reply(&tunnel_error(v6, backend(v6, 11), 1300, &large), To(CLIENTS));
         t.advance(590 * world::HZ);
-        t.send(&large, crate::harness::bench::Expect::Answer);
+        t.send(&large, Answer);
         t.advance(20 * world::HZ);
         t.send(&large, To(BACKENDS));
     }),

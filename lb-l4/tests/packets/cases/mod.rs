@@ -63,6 +63,14 @@ fn server(v6: bool, n: u8) -> (IpAddr, u16) {
     (backend(v6, n), world::BACKEND_PORT)
 }
 
+/// ::ffff:a.b.c.d, which has no business on the wire.
+fn as_ipv6((addr, port): (IpAddr, u16)) -> (IpAddr, u16) {
+    match addr {
+        IpAddr::V4(v4) => (v4.to_ipv6_mapped().into(), port),
+        v6 => (v6, port),
+    }
+}
+
 /// From the usual client to a frontend.
 fn tcp(v6: bool, port: u16, flags: u8) -> Build {
     Build::tcp(client(v6), vip(v6, port), flags)

@@ -2,7 +2,7 @@
 
 use lb_l4::abi::Counter::{Malformed, NoBackend};
 
-use super::{Case, client, host, syn, tcp, udp, vip};
+use super::{Case, as_ipv6, client, host, server, syn, tcp, udp, vip};
 use crate::checks;
 use crate::harness::bench::Expect::{Answer, Drop, Pass, To};
 use crate::harness::net::{BACKENDS, CLIENTS};
@@ -115,7 +115,7 @@ pub const CASES: &[Case] = &[
     }),
     ("a frame with padding is forwarded", |t, v6| {
         let left = t.send(&syn(v6, port::NAT).with(|p| p.padding = 6), To(BACKENDS));
-        assert_eq!(left.dst(), super::server(v6, 11).into());
+        assert_eq!(left.dst(), server(v6, 11).into());
     }),
     ("one VLAN tag is read", |t, v6| {
         let left = t.send(&syn(v6, port::NAT).with(|p| p.tags = vec![(0x8100, 7)]), To(BACKENDS));
@@ -136,7 +136,7 @@ pub const CASES: &[Case] = &[
             p.options = vec![7, 7, 4, 0, 0, 0, 0, 0];
             p.extensions = vec![(60, PAD.to_vec())];
         });
-        assert_eq!(t.send(&packet, To(BACKENDS)).dst(), super::server(v6, 11).into());
+        assert_eq!(t.send(&packet, To(BACKENDS)).dst(), server(v6, 11).into());
     }),
     ("forty bytes of IPv4 options, or six extension headers, are stepped over", |t, v6| {
         let packet = udp(v6, port::NAT).with(|p| {
@@ -156,6 +156,36 @@ pub const CASES: &[Case] = &[
     ("an extension header beyond the packet is not touched", |t, v6| {
         let packet = Build::new(client(v6).0, vip(v6, 0).0, Body::Raw(60, vec![6, 9, 1, 4, 0, 0, 0, 0]));
         t.send(&packet, Pass);
+    }),
+    ("IPv6 whose addresses would pass for IPv4 is not touched", |t, _| {
+        t.send(&syn(false, port::NAT), To(BACKENDS));
+        t.send(&udp(false, port::DR), To(BACKENDS));
+        let ends = [client(false), vip(false, port::NAT), vip(false, port::DR)].map(as_ipv6);
+        let ([client6, nat6, dr6], [client4, server4]) = (ends, [client(false), server(false, 11)]);
+        t.send(&Build::tcp(client6, nat6, flags::SYN), Pass);
+        t.send(&Build::udp(client6, dr6), Pass);
+        t.send(&Build::tcp(client(true), nat6, flags::SYN), Pass);
+        t.send(&Build::tcp(client6, vip(true, port::NAT), flags::SYN), Pass);
+        t.reply(&Build::tcp(as_ipv6(server4), as_ipv6(client4), flags::SYN | flags::ACK), Pass);
+        t.send(&echo(true, nat6.0), Pass);
+    }),
+    ("what nobody can have sent is not touched", |t, v6| {
+        let nobody = if v6 {
+            ["::", "::1", "ff02::1", "ff0e::7", "fe80::1", "febf::1"]
+        } else {
+            ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "239.255.255.255", "255.255.255.255"]
+        };
+        for address in nobody.map(|text| text.parse().expect("an address")) {
+            t.send(&Build::tcp((address, 7), vip(v6, port::NAT), flags::SYN), Pass);
+            t.send(&Build::udp((address, 7), vip(v6, port::DR)), Pass);
+            t.send(&Build::new(address, vip(v6, 0).0, Body::Raw(6, CUT.to_vec())), Pass);
+        }
+    }),
+    ("what is close to that has been sent by somebody", |t, v6| {
+        let somebody = if v6 { ["::2", "fec0::1", "fe7f::1"] } else { ["1.0.0.1", "128.0.0.1", "240.0.0.1"] };
+        for address in somebody.map(|text| text.parse().expect("an address")) {
+            t.send(&Build::udp((address, 7), vip(v6, port::DR)), To(BACKENDS));
+        }
     }),
     ("an ICMP number of the other family is not touched", |t, v6| {
         let echo = vec![if v6 { 8 } else { 128 }, 0, 0, 0, 0, 1, 0, 1];

@@ -180,7 +180,7 @@ impl Bench {
         net::ip(&format!("neigh replace {addr} lladdr 02:00:00:00:02:{host:02x} nud permanent dev backends\n"));
     }
 
-    /// So that the limit of new flows begins anew; another tick for each family.
+    /// So that limits in a tick begin anew; another tick for each family.
     pub fn fresh_tick(&mut self, v6: bool) {
         let top = 31 - self.real_now.leading_zeros();
         self.configure(|config| config.settings.tick_shift = if v6 { top - 1 } else { top });

@@ -26,7 +26,8 @@ impl Model {
     fn error(&mut self, packet: &Packet<'_>, kind: [u8; 2], value: u32, reason: Counter) -> Verdict {
         // RFC 1122, section 3.2.2: never about an error, nor, in IPv4, about a later fragment.
         let is_later = packet.family == Family::V4 && matches!(packet.fragment, Fragment::Later(_));
-        if is_later || matches!(packet.proto, ICMP | ICMP6) || self.cannot_answer(packet) {
+        let is_due = !is_later && !matches!(packet.proto, ICMP | ICMP6);
+        if !is_due || !self.may_answer() || self.cannot_answer(packet) {
             return Verdict::Drop(reason);
         }
         self.count(reason);
@@ -37,7 +38,7 @@ impl Model {
 
     /// RFC 9293, section 3.10.7.1: the reset that a closed port sends.
     pub(super) fn reset(&mut self, packet: &Packet<'_>) -> Verdict {
-        if self.cannot_answer(packet) {
+        if !self.may_answer() || self.cannot_answer(packet) {
             return Verdict::Drop(Counter::BackendDown);
         }
         self.count(Counter::BackendDown);
@@ -57,6 +58,14 @@ impl Model {
         let sum = checksum(&pseudo(packet, segment.len(), TCP), &segment);
         segment[16..18].copy_from_slice(&sum);
         Verdict::Answer(back(packet, (&packet.dst.0, &packet.src.0), TCP, &segment))
+    }
+
+    /// RFC 4443, section 2.4 (f): so many in a tick.
+    fn may_answer(&mut self) -> bool {
+        self.begin_tick();
+        self.state.answers += 1;
+        let limit = self.config.settings.answers;
+        limit == 0 || self.state.answers <= limit
     }
 
     /// tc cannot put another packet in the place of one with a tag in the frame, or with long headers.

@@ -18,6 +18,7 @@ pub(super) enum Why {
 impl Model {
     pub(super) fn packet(&mut self, ingress: u32, packet: &Packet<'_>) -> Verdict {
         match (packet.family, packet.proto, packet.fragment) {
+            (_, TCP | UDP, _) if packet.is_from_nobody() => Verdict::Pass,
             (_, TCP | UDP, Fragment::Later(id)) => self.later_fragment(ingress, packet, id),
             (_, TCP | UDP, _) => self.transport(ingress, packet),
             (Family::V4, ICMP, Fragment::Whole) | (Family::V6, ICMP6, Fragment::Whole) => self.icmp(ingress, packet),

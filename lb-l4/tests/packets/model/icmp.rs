@@ -4,7 +4,7 @@ use lb_l4::abi::{Addr, Counter, FlowKey, flow_flag, mode};
 
 use super::answer::{error_about, told_mtu};
 use super::checksum::patch;
-use super::parse::{Fragment, TCP, UDP, be16, mapped, walk};
+use super::parse::{Fragment, TCP, UDP, addresses6, be16, mapped, walk};
 use super::rewrite::{decrement_ttl, overhead, set_addresses};
 use super::{Entry, Family, ICMP6, Model, Packet, Verdict, rewrite};
 
@@ -150,14 +150,9 @@ fn quoted6(packet: &Packet<'_>, bytes: &[u8], at: usize) -> Option<Quoted> {
     if header[0] >> 4 != 6 {
         return None;
     }
+    let (src, dst) = addresses6(header)?;
     let (proto, l4, fragment) = walk(packet.frame, at + 40, packet.end, header[6])?;
-    (!matches!(fragment, Fragment::Later(_))).then_some(Quoted {
-        at,
-        l4,
-        src: Addr(header[8..24].try_into().ok()?),
-        dst: Addr(header[24..40].try_into().ok()?),
-        proto,
-    })
+    (!matches!(fragment, Fragment::Later(_))).then_some(Quoted { at, l4, src, dst, proto })
 }
 
 /// The key of the opposite direction, if the error goes to the sender of what it quotes.

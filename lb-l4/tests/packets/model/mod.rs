@@ -68,6 +68,13 @@ impl Model {
         self.now >> self.config.settings.tick_shift
     }
 
+    fn begin_tick(&mut self) {
+        let tick = self.tick();
+        if self.state.tick != tick {
+            (self.state.tick, self.state.new_flows, self.state.answers) = (tick, 0, 0);
+        }
+    }
+
     /// Times are compared by their difference, for they wrap.
     fn has_passed(&self, expires: u32) -> bool {
         self.now.wrapping_sub(expires) as i32 >= 0

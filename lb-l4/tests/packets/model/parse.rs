@@ -1,5 +1,7 @@
 //! From a frame to a packet: RFC 791, RFC 8200, IEEE 802.1Q.
 
+use std::net::IpAddr;
+
 use lb_l4::abi::{Addr, FlowKey, Port};
 
 pub const ICMP: u8 = 1;
@@ -97,6 +99,7 @@ fn ipv6(frame: &[u8], l3: usize) -> Option<Packet<'_>> {
     if header[0] >> 4 != 6 || end > frame.len() {
         return None;
     }
+    let (src, dst) = addresses6(header)?;
     let (proto, l4, fragment) = walk(frame, l3 + 40, end, header[6])?;
     Some(Packet {
         frame,
@@ -104,13 +107,20 @@ fn ipv6(frame: &[u8], l3: usize) -> Option<Packet<'_>> {
         l3,
         l4,
         end,
-        src: Addr(header[8..24].try_into().ok()?),
-        dst: Addr(header[24..40].try_into().ok()?),
+        src,
+        dst,
         proto,
         ttl: header[7],
         fragment,
         whole_or_nothing: true,
     })
+}
+
+/// `None`: one of them would pass for IPv4 (RFC 4291, section 2.5.5.2: such are for programs, not for wires).
+pub(super) fn addresses6(header: &[u8]) -> Option<(Addr, Addr)> {
+    let [src, dst] = [8, 24].map(|at| <[u8; 16]>::try_from(&header[at..at + 16]).ok().map(Addr));
+    let is_mapped = |addr: &Addr| addr.0.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]);
+    Some((src.filter(|src| !is_mapped(src))?, dst.filter(|dst| !is_mapped(dst))?))
 }
 
 /// Over extension headers to the transport header, or to the data of a later fragment.
@@ -171,6 +181,17 @@ impl<'a> Packet<'a> {
     /// The length of a first fragment's datagram counts what is in the others.
     fn udp_length_fits(&self, length: usize) -> bool {
         length >= 8 && (length <= self.payload().len() || matches!(self.fragment, Fragment::First(_)))
+    }
+
+    /// Nobody has that address, or nobody but the neighbours knows who: RFC 1122, section 3.2.1.3; RFC 4291,
+    /// sections 2.5.2, 2.5.3, 2.5.6 and 2.7.
+    pub fn is_from_nobody(&self) -> bool {
+        match IpAddr::from(self.src) {
+            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast(),
+            IpAddr::V6(v6) => {
+                v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast()
+            }
+        }
     }
 
     pub fn flow_key(&self) -> Option<FlowKey> {

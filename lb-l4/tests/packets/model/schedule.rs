@@ -138,10 +138,7 @@ impl Model {
 
     /// So many new flows in this tick that those that can go without an entry do.
     fn is_stateless(&mut self, frontend: &Frontend) -> bool {
-        let tick = self.tick();
-        if self.state.new_flows_tick != tick {
-            (self.state.new_flows_tick, self.state.new_flows) = (tick, 0);
-        }
+        self.begin_tick();
         let limit = self.config.settings.new_flows;
         if limit == 0 || !goes_without_entry(frontend) {
             return false;

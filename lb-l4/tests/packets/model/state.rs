@@ -50,9 +50,11 @@ pub struct State {
     pub counters: Vec<u64>,
     /// By frontend.
     pub turns: Vec<u32>,
+    pub tick: u32,
     /// Flows made in this tick.
     pub new_flows: u32,
-    pub new_flows_tick: u32,
+    /// Errors and resets sent in it.
+    pub answers: u32,
 }
 
 impl State {
