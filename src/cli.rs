@@ -72,12 +72,14 @@ Examples:
 Exit codes:
   0    drained after SIGTERM or SIGINT
   1    could not start: a port is taken, a certificate is not readable, ...
-  2    the configuration file is invalid or unreadable
+  2    the configuration file is invalid or unreadable, or does not say which of its nodes this is
   130  ended at once by a second SIGINT (143: SIGTERM)")]
 pub struct Run {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+    #[command(flatten)]
+    pub this: This,
 }
 
 /// Say whether a configuration file is valid, and everything that is wrong with it
@@ -101,6 +103,8 @@ pub struct Check {
     /// Also look at this machine: descriptors, ports, certificates, directories, interfaces of layer 4
     #[arg(long)]
     pub host: bool,
+    #[command(flatten)]
+    pub this: This,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -321,6 +325,8 @@ Exit codes:
 pub struct ConfigShow {
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub this: This,
 }
 
 /// Say what a reload would do
@@ -344,6 +350,8 @@ pub struct ConfigDiff {
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub server: Server,
+    #[command(flatten)]
+    pub this: This,
 }
 
 /// Print the JSON Schema of the configuration file, for editors
@@ -382,6 +390,8 @@ pub struct Doctor {
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    #[command(flatten)]
+    pub this: This,
 }
 
 /// See lb work: three toy backends, two frontends and a table that lives
@@ -438,6 +448,14 @@ pub struct Man {
     /// Print lb.yaml(5), which describes the configuration file
     #[arg(long, conflicts_with = "dir")]
     pub config: bool,
+}
+
+/// Which of the file's nodes this is.
+#[derive(Debug, Clone, Args)]
+pub struct This {
+    /// Which of the file's nodes this is; otherwise the one with the name of this host
+    #[arg(long, value_name = "NAME", env = "LB_NODE")]
+    pub node: Option<String>,
 }
 
 /// How a client verb finds the running lb.

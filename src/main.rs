@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`] | the command line, defined once |
 //! | [`supervisor`] | what serves: start order, the reload transaction, signals, drain |
+//! | [`identity`] | which of the file's nodes this is |
 //! | [`admin`] | the admin API over a unix socket, and its client |
 //! | [`metrics`] | /metrics, /healthz and /readyz |
 //! | [`verbs`] | the other verbs |
@@ -14,6 +15,7 @@ mod admin;
 mod cli;
 mod demo;
 mod exit;
+mod identity;
 mod logging;
 mod metrics;
 mod supervisor;

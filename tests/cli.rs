@@ -16,7 +16,7 @@ pools:
 
 fn lb(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
-    command.args(arguments).env_remove("LB_SOCKET");
+    command.args(arguments).env_remove("LB_SOCKET").env_remove("LB_NODE");
     command
 }
 
@@ -52,6 +52,29 @@ fn the_examples_are_valid() {
         let ran = check(&example, &[]);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", example.display());
     }
+}
+
+#[test]
+fn a_pair_is_checked_anywhere_and_served_by_its_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = "nodes: { lb-a: { address: 10.0.0.2 }, lb-b: { address: 10.0.0.3 } }\n";
+    let file = write(&dir, "pair.yaml", &format!("{nodes}{VALID}"));
+    assert_eq!(check(&file, &[]).code, Some(0), "whatever this host is called");
+    assert_eq!(check(&file, &["--node", "lb-b"]).code, Some(0));
+    let unknown = check(&file, &["--node", "lb-c"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("node `lb-c`, which is not among the nodes"), "{}", unknown.stderr);
+
+    let mut command = lb(&["run", "-c"]);
+    command.arg(&file);
+    let stranger = ran(command);
+    assert_eq!(stranger.code, Some(2));
+    assert!(stranger.stderr.contains("the nodes are lb-a, lb-b: name one with --node"), "{}", stranger.stderr);
+    let mut command = lb(&["run", "-c"]);
+    command.arg(&file).env("LB_NODE", "lb-x");
+    let misnamed = ran(command);
+    assert_eq!(misnamed.code, Some(2));
+    assert!(misnamed.stderr.contains("`lb-x`"), "{}", misnamed.stderr);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use lb_core::config;
+use lb_core::config::{self, Identity};
 use lb_core::snapshot::Snapshot;
 use lb_l4::explain::{Answer as Explained, Question};
 use lb_l4::flows::{Listing, Query};
@@ -85,13 +85,13 @@ async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Option<T> + Send + 's
 /// Parsing thousands of backends takes a while, which the control side must not feel.
 async fn diff(State(lb): Lb, Json(request): Json<DiffRequest>) -> Answer<DiffReport> {
     let serving = lb.snapshot();
-    let report = tokio::task::spawn_blocking(move || compare(&serving, &request)).await;
+    let report = tokio::task::spawn_blocking(move || compare(&serving, &lb.identity, &request)).await;
     report.map(Json).map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))
 }
 
-fn compare(serving: &Snapshot, request: &DiffRequest) -> DiffReport {
+fn compare(serving: &Snapshot, identity: &Identity, request: &DiffRequest) -> DiffReport {
     let env = |name: &str| std::env::var(name).ok();
-    match config::load(&request.text, Path::new(&request.origin), &env) {
+    match config::load_as(&request.text, Path::new(&request.origin), &env, identity) {
         Ok(new) => DiffReport {
             changes: supervisor::changes(serving, &new.config).to_string(),
             warnings: new.warnings.to_string(),

@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use lb_core::config::{self, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -78,10 +79,10 @@ impl Client {
     }
 }
 
-fn socket_of(config: &Path) -> Result<PathBuf> {
-    match lb_core::config::load_file(config) {
+fn socket_of(path: &Path) -> Result<PathBuf> {
+    match config::load_file(path, &Identity::None) {
         Ok(loaded) => Ok(loaded.config.admin.socket.clone()),
-        Err(_) => bail!("{} does not say where lb listens, as it is not valid: name --socket", config.display()),
+        Err(_) => bail!("{} does not say where lb listens, as it is not valid: name --socket", path.display()),
     }
 }
 

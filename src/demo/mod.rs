@@ -21,6 +21,7 @@ use crate::exit::Failed;
 use crate::supervisor::{self, Options, Supervisor};
 use client::Client;
 use files::Files;
+use lb_core::config::Identity;
 use screen::Screen;
 use table::Table;
 use toy::Toy;
@@ -48,7 +49,12 @@ pub fn demo(args: &cli::Demo) -> Result<()> {
     let toys = NAMES.map(Toy::bind).into_iter().collect::<Result<Vec<_>>>()?;
     let files = Files::write(&addresses, &toys)?;
     let screen = Screen::new();
-    let options = Options { config: files.config.clone(), log: Box::new(screen.log()), lasts: args.lasts };
+    let options = Options {
+        config: files.config.clone(),
+        identity: Identity::None,
+        log: Box::new(screen.log()),
+        lasts: args.lasts,
+    };
     let client = Arc::new(Client::new(addresses.web));
     screen.print(&welcome(&addresses, &toys, &files));
     supervisor::serve(options, |supervisor| {

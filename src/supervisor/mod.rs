@@ -23,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lb_core::config::Loaded;
+use lb_core::config::{Identity, Loaded};
 use tokio::time::sleep;
 
 use crate::cli;
 use crate::exit::{Failed, Silent};
+use crate::identity::identity;
 use crate::logging::Logging;
 pub use host::layer4_options;
 pub use reload::{Trigger, changes, refuse_what_needs_a_restart};
@@ -47,6 +48,8 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// What the two verbs that serve decide.
 pub struct Options {
     pub config: PathBuf,
+    /// Which of the file's nodes this is.
+    pub identity: Identity,
     /// Where the log goes.
     pub log: Box<dyn Write + Send>,
     /// Drain by itself after this long.
@@ -54,13 +57,14 @@ pub struct Options {
 }
 
 pub fn run(args: &cli::Run) -> Result<()> {
-    let options = Options { config: args.config.clone(), log: Box::new(io::stderr()), lasts: None };
+    let identity = identity(args.this.node.as_deref());
+    let options = Options { config: args.config.clone(), identity, log: Box::new(io::stderr()), lasts: None };
     serve(options, |_| Ok(()))
 }
 
 /// Calls `started` once everything runs, and returns when everything is drained.
 pub fn serve(options: Options, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
-    let loaded = start::load(&options.config)?;
+    let loaded = start::load(&options.config, &options.identity)?;
     let served = serve_loaded(options, loaded, started);
     served.map_err(|error| if error.is::<Silent>() { error } else { Failed::from(error).into() })
 }
@@ -77,7 +81,7 @@ fn serve_loaded(options: Options, loaded: Loaded, started: impl FnOnce(&Arc<Supe
         .context("cannot start the control threads")?;
     let result = runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;
-        let supervisor = Supervisor::start(options.config, loaded, logging.clone()).await?;
+        let supervisor = Supervisor::start(options.config, options.identity, loaded, logging.clone()).await?;
         started(&supervisor)?;
         supervisor.until_stopped(&mut signals, options.lasts).await;
         supervisor.drain(&mut signals).await

@@ -22,6 +22,7 @@ use super::start::{Stack, Supervisor, workers};
 use super::watch::FileWatch;
 use crate::admin::messages::{LastReload, ReloadReport, ReloadResult};
 use crate::exit::words;
+use crate::identity::require_node;
 
 /// Changes or problems that a log line names.
 const NAMED: usize = 20;
@@ -105,10 +106,12 @@ impl Supervisor {
     }
 
     fn prepare(&self, stack: &Stack) -> Result<Ready> {
-        let Loaded { config, sha256, warnings } = config::load_file(&self.path).map_err(|error| match error {
-            LoadError::Unreadable(error) => anyhow!("cannot read {}: {error}", self.path.display()),
-            invalid => invalid.into(),
-        })?;
+        let Loaded { config, sha256, warnings } =
+            config::load_file(&self.path, &self.identity).map_err(|error| match error {
+                LoadError::Unreadable(error) => anyhow!("cannot read {}: {error}", self.path.display()),
+                invalid => invalid.into(),
+            })?;
+        require_node(&config, &self.identity)?;
         let config = Arc::new(config);
         let old = self.snapshot();
         refuse_what_needs_a_restart(&old, &config)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use lb_core::config::{self, Config, LoadError, Loaded};
+use lb_core::config::{self, Config, Identity, LoadError, Loaded};
 use lb_core::health::Checker;
 use lb_core::snapshot::Snapshot;
 use lb_l7::{Plan, Tier};
@@ -22,12 +22,15 @@ use super::watch::FileWatch;
 use super::{host, own_metrics, service};
 use crate::admin::messages::Phase;
 use crate::exit::Silent;
+use crate::identity::require_node;
 use crate::logging::Logging;
 
 /// A serving lb, as its control tasks see it.
 pub struct Supervisor {
     /// The configuration file.
     pub(super) path: PathBuf,
+    /// Which of its nodes this is.
+    pub identity: Identity,
     pub(super) started: Instant,
     pub(super) plans: Arc<ArcSwap<Plan>>,
     pub(super) logging: Arc<Logging>,
@@ -50,9 +53,9 @@ pub(super) struct Stack {
 }
 
 /// Reads the file; what is wrong with it goes to standard error.
-pub(super) fn load(path: &Path) -> Result<Loaded> {
-    match config::load_file(path) {
-        Ok(loaded) => Ok(loaded),
+pub(super) fn load(path: &Path, identity: &Identity) -> Result<Loaded> {
+    match config::load_file(path, identity) {
+        Ok(loaded) => require_node(&loaded.config, identity).map(|()| loaded),
         Err(LoadError::Invalid(diagnostics)) => {
             eprintln!("{diagnostics}");
             Err(Silent(2).into())
@@ -63,7 +66,12 @@ pub(super) fn load(path: &Path) -> Result<Loaded> {
 
 impl Supervisor {
     /// Nothing is reachable before everything that can fail has succeeded.
-    pub(super) async fn start(path: PathBuf, loaded: Loaded, logging: Arc<Logging>) -> Result<Arc<Self>> {
+    pub(super) async fn start(
+        path: PathBuf,
+        identity: Identity,
+        loaded: Loaded,
+        logging: Arc<Logging>,
+    ) -> Result<Arc<Self>> {
         let config = Arc::new(loaded.config);
         for warning in loaded.warnings.iter() {
             warn!(line = warning.line, "{}", warning.message);
@@ -77,7 +85,7 @@ impl Supervisor {
         let changed = Arc::new(Notify::new());
         let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
         let forwarder = Arc::new(lb_l4::Tier::new(host::layer4_options()));
-        let supervisor = Arc::new(Self::new(path, tier.plan_source(), forwarder, logging, changed)?);
+        let supervisor = Arc::new(Self::new(path, identity, tier.plan_source(), forwarder, logging, changed)?);
         // Last of what can fail: from here on packets are forwarded.
         supervisor.forwarder.start(snapshot.clone())?;
         let endpoints = endpoints.serve(&supervisor);
@@ -101,6 +109,7 @@ impl Supervisor {
 
     fn new(
         path: PathBuf,
+        identity: Identity,
         plans: Arc<ArcSwap<Plan>>,
         forwarder: Arc<lb_l4::Tier>,
         logging: Arc<Logging>,
@@ -110,7 +119,7 @@ impl Supervisor {
         let registry = own_metrics::registry(&plans, &forwarder, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
         let stack = Arc::default();
-        Ok(Self { path, started: now(), plans, forwarder, logging, reloads, registry, changed, stack, phase })
+        Ok(Self { path, identity, started: now(), plans, forwarder, logging, reloads, registry, changed, stack, phase })
     }
 
     /// Layer 4 computes ahead by what is available, so it is told of changes at once.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{self, Format};
 use crate::exit::{Silent, print};
+use crate::identity::identity;
 use crate::verbs::finding::Finding;
 use crate::verbs::host;
 
@@ -22,7 +23,7 @@ struct Verdict<'a> {
 }
 
 pub fn check(args: &cli::Check) -> Result<()> {
-    match config::load_file(&args.file) {
+    match config::load_file(&args.file, &identity(args.this.node.as_deref())) {
         Ok(loaded) => valid(args, &loaded),
         Err(LoadError::Invalid(diagnostics)) => {
             match args.format {

@@ -10,10 +10,11 @@ use crate::admin::client::Client;
 use crate::admin::messages::{DiffReport, DiffRequest};
 use crate::cli;
 use crate::exit::{Silent, print};
+use crate::identity::identity;
 use crate::supervisor::workers;
 
 pub fn show(args: &cli::ConfigShow) -> Result<()> {
-    print(config::show(&load(&args.file)?.config))
+    print(config::show(&load(&args.file, &args.this)?.config))
 }
 
 pub fn schema() -> Result<()> {
@@ -23,7 +24,7 @@ pub fn schema() -> Result<()> {
 pub async fn diff(args: &cli::ConfigDiff) -> Result<()> {
     let changes = match &args.from {
         Some(old) => {
-            let (old, new) = (load(old)?.config, load(&args.new)?.config);
+            let (old, new) = (load(old, &args.this)?.config, load(&args.new, &args.this)?.config);
             config::diff(&old.with_workers(workers(&old)), &new.with_workers(workers(&new))).to_string()
         }
         None => with_running(args).await?,
@@ -44,8 +45,8 @@ async fn with_running(args: &cli::ConfigDiff) -> Result<String> {
     Ok(report.changes)
 }
 
-fn load(path: &Path) -> Result<Loaded> {
-    match config::load_file(path) {
+fn load(path: &Path, this: &cli::This) -> Result<Loaded> {
+    match config::load_file(path, &identity(this.node.as_deref())) {
         Err(LoadError::Invalid(diagnostics)) => {
             eprintln!("{diagnostics}");
             Err(Silent(1).into())

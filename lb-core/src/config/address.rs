@@ -7,7 +7,6 @@ use schemars::Schema;
 
 use super::decode::Scalar;
 use super::diagnostic::{Complaint, quoted};
-use super::forms::NOT_YET;
 use super::keys::text_schema;
 use super::scalar::unexpected;
 
@@ -21,7 +20,11 @@ pub(super) struct Listen {
 
 /// Where metrics are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MetricsListen(pub SocketAddr);
+pub(super) enum MetricsListen {
+    Address(SocketAddr),
+    /// A port of this node's own address.
+    Node(u16),
+}
 
 /// Of a server. Where only layer 4 uses it, it needs no port: it is the frontend's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +39,16 @@ pub(super) struct BackendAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address(pub IpAddr);
 
+/// An address that moves between nodes, with the prefix length of its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct VirtualAddress(pub IpNet);
+
 /// One address, or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network(pub IpNet);
 
 impl MetricsListen {
-    pub const LOOPBACK: MetricsListen = MetricsListen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9600));
+    pub const LOOPBACK: MetricsListen = MetricsListen::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9600));
 }
 
 impl Scalar for Listen {
@@ -74,17 +81,20 @@ impl Scalar for Listen {
 }
 
 impl Scalar for MetricsListen {
-    const EXPECTED: &'static str = "an IP address with a port such as `127.0.0.1:9600`";
+    const EXPECTED: &'static str = "an IP address with a port such as `127.0.0.1:9600`, or `node:9600`";
 
     fn parse(text: &str) -> Result<Self, Complaint> {
-        if text.starts_with("node:") {
-            return Err(Complaint::new(format!("`node` as an address is {NOT_YET}")));
+        match text.strip_prefix("node:") {
+            Some(port) => port.parse().ok().filter(|port| *port != 0).map(MetricsListen::Node).ok_or_else(bad_port),
+            None => listen_address::<Self>(text).map(MetricsListen::Address),
         }
-        listen_address::<Self>(text).map(MetricsListen)
     }
 
     fn written(&self) -> String {
-        self.0.to_string()
+        match self {
+            MetricsListen::Address(address) => address.to_string(),
+            MetricsListen::Node(port) => format!("node:{port}"),
+        }
     }
 
     fn describe() -> Schema {
@@ -125,7 +135,11 @@ fn address_complaint<S: Scalar>(text: &str) -> Complaint {
 }
 
 fn nonzero(address: SocketAddr) -> Result<SocketAddr, Complaint> {
-    if address.port() == 0 { Err(Complaint::new("the port must be from 1 to 65535")) } else { Ok(address) }
+    if address.port() == 0 { Err(bad_port()) } else { Ok(address) }
+}
+
+fn bad_port() -> Complaint {
+    Complaint::new("the port must be from 1 to 65535")
 }
 
 impl BackendAddress {
@@ -208,5 +222,32 @@ impl Scalar for Network {
 
     fn describe() -> Schema {
         text_schema(None, &["10.0.0.0/8", "192.0.2.1"])
+    }
+}
+
+impl Scalar for VirtualAddress {
+    const EXPECTED: &'static str = "an address with a prefix length such as `203.0.113.10/24`";
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let alone = text.parse::<IpAddr>().map(IpNet::from);
+        let net = alone.or_else(|_| text.parse::<IpNet>()).map_err(|_| unexpected::<Self>(text))?;
+        let ip = net.addr();
+        if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || ip.to_canonical() != ip {
+            return Err(Complaint::new(format!("`{ip}` cannot move between nodes")));
+        }
+        // In IPv4 the first and the last address of a network are nobody's (RFC 3021 has none of them in a /31).
+        if ip.is_ipv4() && net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast()) {
+            let kind = if ip == net.network() { "a network" } else { "the broadcast address of its network" };
+            return Err(Complaint::new(format!("`{net}` is {kind}, not an address")));
+        }
+        Ok(VirtualAddress(net))
+    }
+
+    fn written(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn describe() -> Schema {
+        text_schema(None, &["203.0.113.10/24", "2001:db8::10/64"])
     }
 }

@@ -15,11 +15,6 @@ pub(super) trait Decode: Sized {
     /// `None` after a problem that was noted.
     fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self>;
 
-    /// As [`Self::decode`], for types that refuse their very key.
-    fn decode_entry<'t>(entry: &KnownEntry<'t>, context: &mut Context<'t>) -> Option<Self> {
-        Self::decode(entry.node, context)
-    }
-
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
-use super::model::{AdminState, Backend, Config, Frontend, Pool};
+use super::model::{AdminState, Backend, Config, Frontend, Pool, VirtualRouter};
 use super::show;
 
 /// Keys that a running process keeps until it is started anew.
@@ -18,11 +18,18 @@ const WIDEST_VALUE: usize = 60;
 /// Everything that differs between two configurations, in the order of the new file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ConfigDiff {
+    pub virtual_routers: Vec<VirtualRouterChange>,
     pub frontends: Vec<FrontendChange>,
     pub pools: Vec<PoolChange>,
     pub backends: Vec<BackendChange>,
-    /// Keys that belong to neither.
+    /// Keys that belong to none of them.
     pub globals: Vec<GlobalChange>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VirtualRouterChange {
+    pub name: Arc<str>,
+    pub change: Change,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,6 +100,7 @@ pub struct GlobalChange {
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let pools = by_name(&old.pools, &new.pools, |pool| &pool.name);
     ConfigDiff {
+        virtual_routers: virtual_routers(old, new),
         frontends: frontends(old, new),
         pools: pools.iter().filter_map(|(name, pair)| pool(name, pair)).collect(),
         backends: pools.iter().flat_map(|(name, pair)| backends(name, pair)).collect(),
@@ -107,7 +115,8 @@ impl ConfigDiff {
 
     /// Lines of its [`fmt::Display`].
     pub fn len(&self) -> usize {
-        self.frontends.len() + self.pools.len() + self.backends.len() + self.globals.len()
+        let named = self.virtual_routers.len() + self.frontends.len() + self.pools.len();
+        named + self.backends.len() + self.globals.len()
     }
 
     pub fn needs_restart(&self) -> bool {
@@ -141,19 +150,27 @@ fn by_name<'a, T>(
     pairs
 }
 
+fn virtual_routers(old: &Config, new: &Config) -> Vec<VirtualRouterChange> {
+    by_name(&old.vrrp, &new.vrrp, |router: &VirtualRouter| &router.name)
+        .into_iter()
+        .filter_map(|(name, pair)| Some(VirtualRouterChange { name, change: change(&pair, show::virtual_router)? }))
+        .collect()
+}
+
 fn frontends(old: &Config, new: &Config) -> Vec<FrontendChange> {
     by_name(&old.frontends, &new.frontends, |frontend: &Frontend| &frontend.name)
         .into_iter()
-        .filter_map(|(name, pair)| {
-            let change = match pair {
-                Pair::Added => Change::Added,
-                Pair::Removed => Change::Removed,
-                Pair::Both(old, new) if old == new => return None,
-                Pair::Both(old, new) => Change::Changed(keys(&show::frontend(old), &show::frontend(new))),
-            };
-            Some(FrontendChange { name, change })
-        })
+        .filter_map(|(name, pair)| Some(FrontendChange { name, change: change(&pair, show::frontend)? }))
         .collect()
+}
+
+fn change<T: PartialEq>(pair: &Pair<'_, T>, shown: fn(&T) -> Mapping) -> Option<Change> {
+    match pair {
+        Pair::Added => Some(Change::Added),
+        Pair::Removed => Some(Change::Removed),
+        Pair::Both(old, new) if old == new => None,
+        Pair::Both(old, new) => Some(Change::Changed(keys(&shown(old), &shown(new)))),
+    }
 }
 
 fn pool(name: &Arc<str>, pair: &Pair<'_, Pool>) -> Option<PoolChange> {
@@ -277,6 +294,9 @@ fn written(value: &Value) -> String {
 impl fmt::Display for ConfigDiff {
     /// One line for each change, with `+`, `-` or `~`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for VirtualRouterChange { name, change } in &self.virtual_routers {
+            change.write(f, "virtual router", name)?;
+        }
         for FrontendChange { name, change } in &self.frontends {
             change.write(f, "frontend", name)?;
         }

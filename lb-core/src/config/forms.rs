@@ -1,20 +1,19 @@
 //! Raw types that are no plain mappings: closed sets of words, values with a short and a long form, and
 //! what is known but not there yet.
 
-use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::address::{Address, BackendAddress};
-use super::decode::{Context, Decode, KnownEntry, List, Scalar};
+use super::decode::{Context, Decode, List, Named, Scalar};
 use super::diagnostic::Complaint;
 use super::http_words::{HeaderName, Status};
 use super::keys::{text_schema, words};
 use super::model::{
     AccessFormat, AdminState, Alpn, Attach, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol, Scheduler,
-    TlsVersion,
+    TlsVersion, VrrpPeers,
 };
 use super::raw::{AccessKeys, Backend, HeaderMatch, MetricsKeys, PathKeys, PersistenceKeys, RedirectKeys, RespondKeys};
 use super::scalar::unexpected;
@@ -34,6 +33,13 @@ pub(super) enum Mode {
 pub(super) enum ClientAuthMode {
     Required,
     Optional,
+}
+
+/// What the checksum of an advert covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checksum {
+    PseudoHeader,
+    Rfc9568,
 }
 
 words! {
@@ -69,31 +75,9 @@ words! {
         "trace" => LogLevel::Trace,
     }
     LogFormat, "log format" { "text" => LogFormat::Text, "json" => LogFormat::Json }
+    VrrpPeers, "peers" { "unicast" => VrrpPeers::Unicast, "multicast" => VrrpPeers::Multicast }
+    Checksum, "checksum" { "pseudo-header" => Checksum::PseudoHeader, "rfc9568" => Checksum::Rfc9568 }
     AccessFormat, "access log format" { "json" => AccessFormat::Json, "combined" => AccessFormat::Combined }
-}
-
-/// A key that the language has and this build has not. It is refused, whatever it holds.
-#[derive(Debug, Clone)]
-pub(super) struct Later<T>(PhantomData<T>);
-
-impl<T: Decode> Decode for Later<T> {
-    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
-        context.problems.error(node.span, format!("this is {NOT_YET}"));
-        None
-    }
-
-    fn decode_entry<'t>(entry: &KnownEntry<'t>, context: &mut Context<'t>) -> Option<Self> {
-        if !matches!(entry.node.kind, Kind::Bad) {
-            context.problems.error(entry.key, format!("`{}` is {NOT_YET}", entry.name));
-        }
-        None
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = T::schema(generator);
-        schema.insert("$comment".to_owned(), NOT_YET.into());
-        schema
-    }
 }
 
 pub(super) const NOT_YET: &str = "not in this build yet";
@@ -234,4 +218,75 @@ impl Scalar for AccessPath {
     fn describe() -> Schema {
         text_schema(Some("^(none|stdout|.*/.*)$"), &["/var/log/lb/access.log", "stdout"])
     }
+}
+
+/// `100`, or a mapping from the names of nodes.
+#[derive(Debug, Clone)]
+pub(super) enum Priority {
+    One(u8),
+    ByNode(Named<u8>),
+}
+
+impl Decode for Priority {
+    fn decode<'t>(node: &'t Node<'t>, context: &mut Context<'t>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar(_) => u8::decode(node, context).map(Priority::One),
+            _ => Named::decode(node, context).map(Priority::ByNode),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let (one, by_node) = (u8::schema(generator), Named::<u8>::schema(generator));
+        json_schema!({ "anyOf": [one, by_node] })
+    }
+}
+
+/// `30s`, or `never`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum PreemptDelay {
+    After(Duration),
+    Never,
+}
+
+/// `60s`, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum Every {
+    Time(Duration),
+    Off,
+}
+
+/// Scalars that are a duration, or one word instead.
+macro_rules! duration_or {
+    ($( $name:ident: $time:ident, $word:literal => $other:ident, $expected:literal; )+) => { $(
+        impl Scalar for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(text: &str) -> Result<Self, Complaint> {
+                if text == $word {
+                    return Ok($name::$other);
+                }
+                let starts_as_number = text.starts_with(|c: char| c.is_ascii_digit());
+                Duration::parse(text).map($name::$time).map_err(|complaint| match starts_as_number {
+                    true => complaint,
+                    false => unexpected::<Self>(text),
+                })
+            }
+
+            fn written(&self) -> String {
+                match self {
+                    $name::$time(time) => time.written(),
+                    $name::$other => $word.to_owned(),
+                }
+            }
+
+            fn describe() -> Schema {
+                text_schema(Some(concat!("^([0-9]+(ms|s|m|h)|", $word, ")$")), &["30s", $word])
+            }
+        }
+    )+ };
+}
+
+duration_or! {
+    PreemptDelay: After, "never" => Never, "a duration such as `30s`, or `never`";
+    Every: Time, "off" => Off, "a duration such as `60s`, or `off`";
 }

@@ -47,7 +47,7 @@ macro_rules! keys {
                 let mut raw = Self::default();
                 for entry in context.entries(node, $what, &[$( stringify!($key) ),*])? {
                     $( if entry.name == stringify!($key) {
-                        let value = $crate::config::decode::Decode::decode_entry(&entry, context);
+                        let value = $crate::config::decode::Decode::decode(entry.node, context);
                         raw.$key.set(value, entry.node.span, entry.key);
                         $( $crate::config::keys::within(&mut raw.$key, entry.name, $range, &mut context.problems); )?
                         continue;

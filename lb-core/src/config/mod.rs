@@ -34,7 +34,8 @@ use tree::Tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{
-    BackendChange, BackendEdit, Change, ConfigDiff, FrontendChange, GlobalChange, KeyChange, PoolChange, diff,
+    BackendChange, BackendEdit, Change, ConfigDiff, FrontendChange, GlobalChange, KeyChange, PoolChange,
+    VirtualRouterChange, diff,
 };
 pub use manual::manual;
 pub use model::*;
@@ -61,16 +62,37 @@ pub enum LoadError {
     Invalid(Diagnostics),
 }
 
-/// Reads a configuration. `origin` names it in diagnostics; `env` answers `${NAME}`.
+/// Which of its `nodes` reads a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody asks.
+    None,
+    /// The one of this name. It is an error if there are nodes, and none has it.
+    Named(String),
+    /// The one of this host name, in full or up to its first dot; if there is none, none.
+    Host(String),
+}
+
+/// [`load_as`], without asking which node this is.
 pub fn load(
     text: impl AsRef<[u8]>,
     origin: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Diagnostics> {
+    load_as(text, origin, env, &Identity::None)
+}
+
+/// Reads a configuration. `origin` names it in diagnostics; `env` answers `${NAME}`.
+pub fn load_as(
+    text: impl AsRef<[u8]>,
+    origin: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    identity: &Identity,
+) -> Result<Loaded, Diagnostics> {
     let bytes = text.as_ref();
     let mut problems = Problems::default();
     let text = readable(bytes, &mut problems);
-    let config = config(text, env, &mut problems);
+    let config = config(text, env, identity, &mut problems);
     let failed = problems.has_errors();
     let diagnostics = problems.into_diagnostics(origin, text);
     match config {
@@ -79,13 +101,18 @@ pub fn load(
     }
 }
 
-/// [`load`] of a file, with the environment of this process.
-pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
+/// [`load_as`] of a file, with the environment of this process.
+pub fn load_file(path: &Path, identity: &Identity) -> Result<Loaded, LoadError> {
     let bytes = std::fs::read(path)?;
-    load(bytes, path, &|name| std::env::var(name).ok()).map_err(LoadError::Invalid)
+    load_as(bytes, path, &|name| std::env::var(name).ok(), identity).map_err(LoadError::Invalid)
 }
 
-fn config(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Config> {
+fn config(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    identity: &Identity,
+    problems: &mut Problems,
+) -> Option<Config> {
     let tree = Tree::parse(text, env, problems);
     let Some(root) = tree.root() else {
         if !problems.has_errors() {
@@ -96,7 +123,7 @@ fn config(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Probl
     let mut context = Context { tree: &tree, problems: std::mem::take(problems) };
     let raw = raw::Root::decode(root, &mut context);
     *problems = context.problems;
-    validate::config(&raw?, problems)
+    validate::config(&raw?, identity, problems)
 }
 
 /// The part of a file that is text; a problem is noted where that is not all of it.

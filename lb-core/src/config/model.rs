@@ -3,7 +3,7 @@
 //! Only [`super::load`] makes these values; nothing else in lb reads YAML.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -444,6 +444,12 @@ pub struct Reload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Metrics {
     pub listen: SocketAddr,
+    /// Written as `node:9600`. The address is [`Metrics::NO_NODE`] where it is not known which node this is.
+    pub on_node: bool,
+}
+
+impl Metrics {
+    pub const NO_NODE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

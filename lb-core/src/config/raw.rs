@@ -4,17 +4,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{BackendAddress, Listen, MetricsListen, Network};
+use super::address::{Address, BackendAddress, Listen, MetricsListen, Network, VirtualAddress};
 use super::decode::{List, Named, OneOrMore};
 use super::forms::{
-    Access, AccessPath, BackendEntry, ClientAuthMode, Header, Later, Metrics, Mode, PathMatch, Persistence, Redirect,
-    Respond, Snat, TcpProbe,
+    Access, AccessPath, BackendEntry, Checksum, ClientAuthMode, Every, Header, Metrics, Mode, PathMatch, Persistence,
+    PreemptDelay, Priority, Redirect, Respond, Snat, TcpProbe,
 };
 use super::http_words::{HeaderName, Method, Status, StatusRange};
 use super::keys::keys;
 use super::model::{
-    AccessFormat, AdminState, Alpn, Attach, HostPattern, InitialHealth, LogFormat, LogLevel, OnBackendDown, Protocol,
-    Scheduler, TlsVersion,
+    AccessFormat, AdminState, Alpn, Attach, DEFAULT_PRIORITY, HostPattern, InitialHealth, LogFormat, LogLevel,
+    OnBackendDown, Protocol, Scheduler, TlsVersion, VrrpPeers,
 };
 use super::scalar::{Hex, Percent, PortRange, Size, hours, kib, mib, ms, secs};
 
@@ -39,10 +39,12 @@ keys! {
         admin: Admin;
         /// What is logged, and where.
         log: Log;
-        /// The machines that share this file, by host name.
-        nodes: Later<Named<VrrpNode>>;
-        /// Virtual routers, by name.
-        vrrp: Later<Named<VirtualRouter>>;
+        /// The machines that share this file, by host name. Each of them finds itself in it.
+        nodes: Named<Node>;
+        /// Virtual routers, by name: addresses that one node holds, and the others take over.
+        vrrp: Named<VirtualRouter>;
+        /// What the nodes tell each other besides VRRP.
+        sync: Sync;
     }
 
     /// An address that clients connect to, and how it is served.
@@ -388,56 +390,118 @@ keys! {
     }
 
     /// A machine that shares this file.
-    VrrpNode "a node" {
-        /// Its own address.
-        address: String;
-        /// The higher one is active.
-        priority: u8, 1..=254;
+    Node "a node" {
+        /// Its own address, by which the other nodes reach it; never one that moves between them.
+        address: Address;
+        /// A second one, where `address` is IPv4.
+        address6: Address;
+        /// The highest one is active; 255 owns the addresses.
+        priority: u8 = DEFAULT_PRIORITY, 1..;
     }
 
-    /// Addresses that one node holds and the others take over.
+    /// Addresses that one node holds and the others take over (VRRP, RFC 9568).
     VirtualRouter "a virtual router" {
         /// Network interface of the addresses.
         interface: String;
-        /// Number of the virtual router in its network.
+        /// Number of the virtual router; nobody else in its network may have it.
         vrid: u8, 1..;
-        /// Between two advertisements.
+        /// 3, or 2 for peers that know nothing newer (RFC 3768).
+        version: u8 = 3, 2..=3;
+        /// Between two adverts. Version 3: from 10ms to 40950ms in steps of 10ms, `100ms` where absent. Version 2: whole seconds, `1s` where absent. Others take over after a little more than three.
         interval: Duration;
+        /// A number, or a mapping from names of nodes: instead of the priority that `nodes` gives them.
+        priority: Priority;
         /// How long to wait before taking over from a lower priority, or `never`.
-        preempt_delay: String;
-        /// `unicast` to every other node, or `multicast`.
-        peers: String;
-        /// Addresses with prefix length.
-        addresses: List<String>;
-        /// Gratuitous ARP.
+        preempt_delay: PreemptDelay = PreemptDelay::After(Duration::ZERO);
+        /// `unicast` to every other node, or `multicast`. Unicast where absent and all nodes have an address of the family.
+        peers: VrrpPeers;
+        /// All of one family; `203.0.113.10/24` brings the route to its network along, without prefix length it is a single address.
+        addresses: List<VirtualAddress>;
+        /// How the addresses are announced.
         garp: Garp;
-        /// What lowers the priority.
+        /// What lowers the priority, or makes the node unfit.
         track: List<Track>;
+        /// Virtual routers of one group are active together, or not at all.
+        group: String;
+        /// Who may speak: nobody is asked where absent.
+        auth: Auth;
+        /// The addresses stand on an interface of their own (macvlan), with the MAC address of the virtual router.
+        virtual_mac: bool = false;
+        /// `false`: what is sent to the addresses themselves is dropped, as RFC 9568 has it for routers. Layer 4 takes its packets before.
+        accept: bool = true;
+        /// Version 3 over IPv4. What a checksum covers that is sent: keepalived and FRR want a pseudo-header, RFC 9568 has none. Both are accepted.
+        checksum: Checksum = Checksum::PseudoHeader;
+        /// Program and arguments, no shell: run on each change of role.
+        notify: OneOrMore<String>;
     }
 
-    /// Gratuitous ARP.
+    /// Gratuitous ARP, and for IPv6 unsolicited neighbour advertisements.
     Garp "garp" {
-        /// How often at once.
-        repeat: u32;
-        /// And again after this.
-        refresh: Duration;
+        /// For each address at once.
+        repeat: u8 = 5, 1..=100;
+        /// As many again after this, or `off`.
+        again: Every = Every::Time(secs(5)), Every::Time(ms(100))..=Every::Off;
+        /// One for each address ever so often, or `off`.
+        refresh: Every = Every::Time(secs(60)), Every::Time(secs(1))..=Every::Off;
     }
 
     /// What lowers the priority of a virtual router. One of interface, pool, script.
     Track "a tracker" {
-        /// Down means Fault.
+        /// Down while this network interface is.
         interface: String;
-        /// A pool with fewer healthy backends than `below`.
+        /// Down while this pool has fewer available backends than `below`.
         pool: String;
-        /// Healthy backends.
-        below: u32;
-        /// Program and arguments.
-        script: List<String>;
-        /// Between two runs of the script.
-        interval: Duration;
-        /// Failures in a row.
-        fall: u32;
-        /// Added to the priority.
+        /// With pool. Available backends, those of `backup` included.
+        below: usize = 1, 1..;
+        /// Program and arguments, no shell; exit code 0 is up.
+        script: OneOrMore<String>;
+        /// With script. Between two runs.
+        interval: Duration = secs(5), ms(100)..=hours(1);
+        /// With script. A run that takes longer has failed; half the interval where absent.
+        timeout: Duration, ms(10)..=hours(1);
+        /// With script. Successes in a row that turn down into up.
+        rise: u32 = 2, 1..=100;
+        /// With script. Failures in a row that turn up into down.
+        fall: u32 = 2, 1..=100;
+        /// Below zero: added to the priority while down. Above zero: added while up. Where absent, down is a fault: the node cannot be active.
         weight: i16, -254..=254;
+    }
+
+    /// Who may speak. One of password, hmac.
+    Auth "auth" {
+        /// Version 2. Up to 8 characters, in clear in every advert: it tells networks apart, and protects nothing.
+        password: String;
+        /// Version 3. Adverts are signed, as keepalived 2.4 does with `auth_hmac`.
+        hmac: Hmac;
+    }
+
+    /// Signed adverts.
+    Hmac "hmac" {
+        /// More than one while they are being replaced.
+        keys: List<HmacKey>;
+        /// The id of the key that signs; the first one where absent.
+        active: u8;
+        /// How far the clocks of two nodes may be apart.
+        window: Duration = secs(30), secs(1)..=hours(1);
+        /// `false` also takes adverts that are not signed, while nodes are being converted.
+        required: bool = true;
+    }
+
+    /// A key that the nodes share.
+    HmacKey "a key" {
+        /// Tells keys apart.
+        id: u8;
+        /// File with 32 to 64 bytes; line breaks at its end do not count.
+        secret_file: PathBuf;
+    }
+
+    /// What the nodes tell each other besides VRRP.
+    Sync "sync" {
+        /// UDP, on the nodes' own addresses.
+        port: u16 = 9619, 1..;
+        /// File with something that only the nodes know: datagrams are signed. Without one, they are believed from the nodes' addresses on the same network.
+        secret_file: PathBuf;
+        /// Flows of layer 4 are known to all nodes, and go on when another one takes over.
+        flows: bool = true;
     }
 }

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::address::MetricsListen;
 use super::decode::Scalar;
 use super::forms::ClientAuthMode;
 use super::http_words::StatusRange;
 use super::model::{
     AccessFormat, AccessLog, Action, Backend, Certificate, Check, Config, Forward, Frontend, FrontendTimeouts,
-    FrontendTls, HeaderMatch, Http, HttpProbe, L4, Limits, Method, Mode, PathPattern, Persistence, Pool, PoolTimeouts,
-    PoolTls, Probe, Redirect, Respond, Route, Snat, Transport, UdpProbe,
+    FrontendTls, HeaderMatch, Http, HttpProbe, L4, Limits, Method, Metrics, Mode, PathPattern, Persistence, Pool,
+    PoolTimeouts, PoolTls, Probe, Redirect, Respond, Route, Snat, Transport, UdpProbe,
 };
 use super::scalar::{Hex, Percent, PortRange, Size};
+
+mod vrrp;
+
+pub(super) use vrrp::virtual_router;
 
 /// The whole configuration as YAML.
 pub fn show(config: &Config) -> String {
@@ -33,6 +38,7 @@ fn root(config: &Config) -> Mapping {
     let pools = config.pools.iter().map(pool).collect();
     let mut root = Keys::new()
         .some("workers", config.workers.map(number))
+        .some("vrrp", vrrp::vrrp(config))
         .set("frontends", Value::Mapping(frontends))
         .set("pools", Value::Mapping(pools))
         .0;
@@ -40,10 +46,10 @@ fn root(config: &Config) -> Mapping {
     root
 }
 
-/// Everything but frontends and pools.
+/// Everything but virtual routers, frontends and pools.
 pub(super) fn globals(config: &Config) -> Mapping {
     let metrics = match &config.metrics {
-        Some(metrics) => Keys::new().set("listen", text(&metrics.listen.to_string())).value(),
+        Some(metrics) => Keys::new().scalar("listen", &metrics_listen(metrics)).value(),
         None => text("off"),
     };
     let reload = Keys::new().scalar("drain_timeout", &config.reload.drain_timeout).set("watch", config.reload.watch);
@@ -53,12 +59,21 @@ pub(super) fn globals(config: &Config) -> Mapping {
         .set("access", access(config.log.access.as_ref()));
     Keys::new()
         .some("workers", config.workers.map(number))
+        .some("nodes", vrrp::nodes(config))
+        .some("sync", (!config.nodes.is_empty()).then(|| vrrp::sync(&config.sync)))
         .set("l4", l4(&config.l4))
         .set("reload", reload.value())
         .set("metrics", metrics)
         .set("admin", Keys::new().scalar("socket", &config.admin.socket).value())
         .set("log", log.value())
         .0
+}
+
+fn metrics_listen(metrics: &Metrics) -> MetricsListen {
+    match metrics.on_node {
+        true => MetricsListen::Node(metrics.listen.port()),
+        false => MetricsListen::Address(metrics.listen),
+    }
 }
 
 fn l4(l4: &L4) -> Value {

@@ -7,6 +7,7 @@ mod diff;
 mod documents;
 mod layer4;
 mod mutate;
+mod pair;
 mod schema;
 mod show;
 mod text;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lb_core::config::{self, LoadError, Severity, load_file};
+use lb_core::config::{self, Identity, LoadError, Severity, load_file};
 
 use super::{good, load};
 
@@ -46,10 +46,10 @@ fn the_fingerprint_is_that_of_the_bytes() {
 #[test]
 fn a_file_is_unreadable_or_invalid() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(load_file(&folder.path().join("none.yaml")), Err(LoadError::Unreadable(_))));
+    assert!(matches!(load_file(&folder.path().join("none.yaml"), &Identity::None), Err(LoadError::Unreadable(_))));
     let file = folder.path().join("lb.yaml");
     std::fs::write(&file, "frontends: 1").unwrap();
-    let Err(LoadError::Invalid(diagnostics)) = load_file(&file) else { panic!("it loads") };
+    let Err(LoadError::Invalid(diagnostics)) = load_file(&file, &Identity::None) else { panic!("it loads") };
     assert!(diagnostics.to_string().contains(&format!("{}:1:12", file.display())));
 }
 

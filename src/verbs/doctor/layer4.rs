@@ -138,7 +138,7 @@ mod tests {
         );
         let path = _dir.path().join("lb.yaml");
         fs::write(&path, text).unwrap();
-        let loaded = config::load_file(&path).unwrap();
+        let loaded = config::load_file(&path, &config::Identity::None).unwrap();
         examine(&machine, &loaded.config).iter().map(ToString::to_string).collect()
     }
 

@@ -15,6 +15,7 @@ use super::finding::{Finding, finding, problem};
 use super::host;
 use crate::cli::{self, Format};
 use crate::exit::{Silent, print};
+use crate::identity::identity;
 use machine::Machine;
 
 pub fn doctor(args: &cli::Doctor) -> Result<()> {
@@ -37,7 +38,7 @@ struct Report<'a> {
 
 /// A machine that runs lb with this file.
 fn node(machine: &Machine, args: &cli::Doctor) -> Result<Vec<Finding>> {
-    match config::load_file(&args.file) {
+    match config::load_file(&args.file, &identity(args.this.node.as_deref())) {
         Ok(loaded) => Ok(examine(machine, &loaded.config)),
         Err(LoadError::Invalid(_)) => {
             let what = format!("file {}", args.file.display());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::Validator;
+use crate::config::address::MetricsListen;
 use crate::config::decode::At;
 use crate::config::diagnostic::{Help, Span};
 use crate::config::forms::{self, Mode};
@@ -38,13 +39,14 @@ impl Validator<'_, '_> {
 
     fn metrics_address(&mut self, root: &raw::Root, taken: &Taken<'_>) {
         let Some(forms::Metrics::On(metrics)) = root.metrics.value() else { return };
-        let address = metrics.listen().0;
-        if let Some((name, span)) = taken.get(&(address, false)) {
-            let at = metrics.listen.given().map_or(*span, |listen| listen.span);
-            self.problems.error(at, format!("metrics and frontend `{name}` listen on the same address"));
-        }
-        if let Some(listen) = metrics.listen.given() {
-            self.hidden(taken, "the metrics", address, listen.span);
+        for address in metrics_addresses(root, metrics.listen()) {
+            if let Some((name, span)) = taken.get(&(address, false)) {
+                let at = metrics.listen.given().map_or(*span, |listen| listen.span);
+                self.problems.error(at, format!("metrics and frontend `{name}` listen on the same address"));
+            }
+            if let Some(listen) = metrics.listen.given() {
+                self.hidden(taken, "the metrics", address, listen.span);
+            }
         }
     }
 
@@ -61,4 +63,15 @@ impl Validator<'_, '_> {
 fn frontends(root: &raw::Root) -> impl Iterator<Item = (&At<String>, &raw::Frontend)> {
     let named = root.frontends.value().into_iter().flat_map(|named| &named.0);
     named.filter_map(|(name, frontend)| Some((name, frontend.as_ref()?)))
+}
+
+/// `node` is another address on each node.
+fn metrics_addresses(root: &raw::Root, listen: MetricsListen) -> Vec<SocketAddr> {
+    let port = match listen {
+        MetricsListen::Address(address) => return vec![address],
+        MetricsListen::Node(port) => port,
+    };
+    let nodes = root.nodes.value().into_iter().flat_map(|named| &named.0);
+    let addresses = nodes.filter_map(|(_, node)| node.as_ref()?.address.value());
+    addresses.map(|address| SocketAddr::new(address.0, port)).collect()
 }

@@ -135,14 +135,7 @@ impl Validator<'_, '_> {
     }
 
     fn script_probe(&mut self, script: &At<OneOrMore<String>>) -> Option<model::ScriptProbe> {
-        let list = &script.value.0;
-        if list.items.first().is_none_or(|program| program.value.is_empty()) {
-            return self.refuse(script.key, "a script needs a program");
-        }
-        if let Some(item) = list.items.iter().find(|item| item.value.contains('\0')) {
-            return self.refuse(item.span, "a program's arguments hold no NUL");
-        }
-        Some(model::ScriptProbe { command: list.items.iter().map(|item| item.value.clone()).collect() })
+        self.command(script, "a script").map(|command| model::ScriptProbe { command })
     }
 }
 

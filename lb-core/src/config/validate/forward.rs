@@ -180,10 +180,7 @@ impl<'r> Validator<'r, '_> {
                 return self.refuse(item.span, format!("{} is there twice", quoted(&item.value)));
             }
             names.push(&item.value);
-            match is_interface_name(&item.value) {
-                true => Some(item.value.clone()),
-                false => self.refuse(item.span, format!("{} is no name of a network interface", quoted(&item.value))),
-            }
+            self.interface_name(item)
         });
         collect(checked.collect()).map(Some)
     }
@@ -218,10 +215,4 @@ fn example(unspecified: IpAddr, port: u16) -> SocketAddr {
         IpAddr::V4(_) => SocketAddr::from(([203, 0, 113, 10], port)),
         IpAddr::V6(_) => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10], port)),
     }
-}
-
-/// As the kernel's dev_valid_name has it; 15 bytes are IFNAMSIZ without the closing NUL.
-fn is_interface_name(name: &str) -> bool {
-    let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
-    (1..=15).contains(&name.len()) && name != "." && name != ".." && name.chars().all(allowed)
 }

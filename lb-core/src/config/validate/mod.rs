@@ -7,21 +7,28 @@ mod addresses;
 mod check;
 mod forward;
 mod frontend;
+mod node;
 mod pool;
 mod pool_use;
 mod route;
+mod track;
+mod vrrp;
+mod vrrp_among;
+mod vrrp_auth;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decode::{At, Entry};
+use super::Identity;
+use super::decode::{At, Entry, OneOrMore};
 use super::diagnostic::{Complaint, Help, Problems, Span, nearest, quoted};
 use super::forms;
 use super::model::{self, Config};
 use super::raw;
 use pool_use::PoolUse;
+use vrrp::Known;
 
-pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config> {
+pub(super) fn config(root: &raw::Root, identity: &Identity, problems: &mut Problems) -> Option<Config> {
     let pools_known = !matches!(root.pools, Entry::Bad);
     let flow_timeouts = forward::shared_timeouts(root);
     let mut validator = Validator { problems, pools: HashMap::new(), pools_known, flow_timeouts };
@@ -29,7 +36,13 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
     let frontends = validator.frontends(root);
     let pools = validator.pools(root);
     let l4 = validator.l4(root);
-    let metrics = validator.metrics(root);
+    let nodes = validator.nodes(root);
+    let this_node = nodes.as_ref().and_then(|nodes| validator.this_node(root, nodes, identity));
+    // After the pools: who only tracks one makes no demands on it.
+    let vrrp = validator.vrrp(root, Known { nodes: nodes.as_deref(), pools: pools.as_deref() });
+    let sync = validator.sync(root);
+    let this = nodes.as_ref().zip(this_node.flatten()).and_then(|(nodes, this)| nodes.get(this));
+    let metrics = validator.metrics(root, this);
     let admin = validator.admin(&root.admin);
     validator.unused_pools();
     Some(Config {
@@ -37,10 +50,10 @@ pub(super) fn config(root: &raw::Root, problems: &mut Problems) -> Option<Config
         frontends: frontends?,
         pools: pools?,
         l4: l4?,
-        nodes: Vec::new(),
-        this_node: None,
-        vrrp: Vec::new(),
-        sync: model::Sync::default(),
+        nodes: nodes?,
+        this_node: this_node?,
+        vrrp: vrrp?,
+        sync: sync?,
         reload: reload(&root.reload),
         metrics: metrics?,
         admin: admin?,
@@ -126,17 +139,6 @@ impl<'r> Validator<'r, '_> {
         None
     }
 
-    fn metrics(&mut self, root: &raw::Root) -> Option<Option<model::Metrics>> {
-        match &root.metrics {
-            Entry::Bad => None,
-            Entry::Absent => Some(Some(model::Metrics { listen: raw::MetricsKeys::default().listen().0 })),
-            Entry::Given(at) => Some(match &at.value {
-                forms::Metrics::Off => None,
-                forms::Metrics::On(keys) => Some(model::Metrics { listen: keys.listen().0 }),
-            }),
-        }
-    }
-
     fn admin(&mut self, entry: &Entry<raw::Admin>) -> Option<model::Admin> {
         let admin = entry.value().cloned().unwrap_or_default();
         let socket = admin.socket();
@@ -160,6 +162,25 @@ impl<'r> Validator<'r, '_> {
         entry.given()
     }
 
+    /// A program and its arguments.
+    fn command(&mut self, at: &At<OneOrMore<String>>, what: &str) -> Option<Vec<String>> {
+        let list = &at.value.0;
+        if list.items.first().is_none_or(|program| program.value.is_empty()) {
+            return self.refuse(at.key, format!("{what} needs a program"));
+        }
+        if let Some(item) = list.items.iter().find(|item| item.value.contains('\0')) {
+            return self.refuse(item.span, "a program's arguments hold no NUL");
+        }
+        Some(list.items.iter().map(|item| item.value.clone()).collect())
+    }
+
+    fn interface_name(&mut self, at: &At<String>) -> Option<String> {
+        match is_interface_name(&at.value) {
+            true => Some(at.value.clone()),
+            false => self.refuse(at.span, format!("{} is no name of a network interface", quoted(&at.value))),
+        }
+    }
+
     /// Names become metric labels and words of the command line.
     fn name(&mut self, name: &At<String>, also: &str) -> Option<Arc<str>> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || also.contains(c);
@@ -175,6 +196,12 @@ fn bad_name(name: &str, also: &str) -> Complaint {
     let also: String = also.chars().map(|c| format!(" `{c}`")).collect();
     Complaint::new(format!("{} cannot be a name", quoted(name)))
         .help(format!("up to 128 letters, digits, `.` `_` `-`{also}"))
+}
+
+/// As the kernel's dev_valid_name has it; 15 bytes are IFNAMSIZ without the closing NUL.
+fn is_interface_name(name: &str) -> bool {
+    let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
+    (1..=15).contains(&name.len()) && name != "." && name != ".." && name.chars().all(allowed)
 }
 
 fn reload(entry: &Entry<raw::Reload>) -> model::Reload {
