@@ -3,10 +3,18 @@
 //! | file | what it does |
 //! |---|---|
 //! | `netlink/` | links and addresses: looked at, changed, and followed |
+//! | `socket.rs` | adverts, out and in |
+//! | `announcer.rs` | gratuitous ARP and neighbour advertisements, out and in |
+//! | `wire.rs` | packet sockets: whole Ethernet frames |
 //! | `error.rs` | what was tried, on which interface |
 
+mod announcer;
 mod error;
 mod netlink;
+mod socket;
+mod wire;
 
+pub use announcer::{Announcer, Eavesdropper};
 pub use error::NetError;
 pub use netlink::{Address, Change, Kind, Link, Netlink, OURS};
+pub use socket::{Socket, Spec};

@@ -6,5 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
 
 mod addresses;
+mod announcements;
 mod changes;
 mod host;
+mod sockets;
+mod tap;
