@@ -77,9 +77,8 @@ inline_ int fast_ipv6(void *data, void *end, struct plain *p)
 }
 
 /* NULL: look again the long way, unless `absent` says that it is in neither bucket. */
-inline_ struct flow *fast_find(const struct flow_key *key, __u64 seed, int *absent)
+inline_ struct flow *fast_find(const struct flow_key *key, __u64 hash, int *absent)
 {
-	__u64 hash = hash_table(key, seed);
 	struct bucket *bucket = bucket_at(first_of(hash));
 	__u32 tag = tag_of(hash), way;
 
@@ -104,54 +103,111 @@ inline_ int is_settled(const struct flow *flow, __u32 now)
 	return (flow->state == FLOW_ESTABLISHED || flow->state == FLOW_UDP) && !is_past(now, flow->renew);
 }
 
-inline_ const struct hop *fast_hop(const struct flow *flow, const struct settings *settings, __u32 now)
+inline_ int is_serving(const struct dest *dest)
 {
-	__u32 id = flow->dest;
-	struct dest_hop *known;
+	return dest->mode != MODE_TUNNEL && (dest->state == DEST_READY || dest->state == DEST_DRAIN);
+}
 
-	if (flow->flags & FLOW_REPLY)
-		return flow->epoch == reply_epoch(settings, now) ? &flow->hop : NULL;
-	known = bpf_map_lookup_elem(&hops, &id);
+inline_ const struct hop *hop_of_dest(__u32 id, const struct settings *settings, __u32 now)
+{
+	struct dest_hop *known = bpf_map_lookup_elem(&hops, &id);
+
 	if (!known || known->checked != tick_of(settings, now) || known->epoch != settings->epoch)
 		return NULL;
 	return &known->hops[known->current & 1];
 }
 
-inline_ int fast_send(ctx_t *ctx, const struct plain *p, const struct flow *flow, const struct hop *hop, __u8 mode)
+inline_ const struct hop *hop_of_reply(const struct flow *flow, const struct settings *settings, __u32 now)
 {
-	if (mode == MODE_NAT) {
-		if (rewrite_nat(ctx, ETH_HLEN, p->l4, p->v6, p->udp, 0, flow, 1))
-			return DROP;
-	} else if (lower_ttl(ctx, ETH_HLEN, p->v6)) {
-		return DROP;
-	}
+	return flow->epoch == reply_epoch(settings, now) ? &flow->hop : NULL;
+}
+
+inline_ int is_way_out(const struct hop *hop, const struct plain *p)
+{
+	return hop && hop->ifindex && !hop->vlan && p->length <= hop->mtu;
+}
+
+inline_ int fast_send(ctx_t *ctx, const struct hop *hop)
+{
 	return write_macs(ctx, hop) ? DROP : send(ctx, hop->ifindex);
 }
 
-inline_ int fast_forward(ctx_t *ctx, struct plain *p, const struct settings *settings)
+inline_ int fast_rewrite(ctx_t *ctx, const struct plain *p, const struct flow *flow, __u8 mode)
 {
-	int absent = 0;
-	struct flow *flow = fast_find(&p->key, settings->flow_seed, &absent);
-	__u32 now = bpf_jiffies64(), id;
+	if (mode == MODE_NAT)
+		return rewrite_nat(ctx, ETH_HLEN, p->l4, p->v6, p->udp, 0, flow, 1);
+	return lower_ttl(ctx, ETH_HLEN, p->v6);
+}
+
+/* What rewrite_nat() does with an entry to a client's packet without source NAT, from the destination alone. */
+inline_ int rewrite_to(ctx_t *ctx, const struct plain *p, const struct dest *dest)
+{
+	__be32 old = p->key.dst.q[1] >> 32, address = dest->addr.q[1] >> 32;
+	__be16 port = dest->port ? dest->port : p->key.dport;
+	__u16 delta = fold((__u64)address + (__be32)~old);
+	struct iphdr *ip;
+	__be16 *ports;
+
+	adjust_transport(ctx, p->l4 + checksum_offset(p->udp), p->udp, delta, fold((__u64)delta + port + (__be16)~p->key.dport));
+	ports = at(ctx, p->l4, 2 * sizeof(*ports));
+	ip = at(ctx, ETH_HLEN, sizeof(*ip));
+	if (!ports || !ip)
+		return -1;
+	ports[1] = port;
+	ip->daddr = address;
+	ip->ttl--;
+	ip->check = adjusted(ip->check, delta + TTL_DELTA);
+	return 0;
+}
+
+inline_ int by_shortcut(ctx_t *ctx, const struct plain *p, __u64 rest, const struct settings *settings, __u32 now)
+{
+	__u32 id = shortcut_dest(rest);
+	struct dest *dest = dest_at(id);
+	const struct hop *hop;
+	struct stats *counted;
+
+	if (!dest || !is_incarnation(rest, dest->incarnation) || !is_serving(dest) || segment(ctx))
+		return SLOW;
+	hop = hop_of_dest(id, settings, now);
+	counted = bpf_map_lookup_elem(&stats, &id);
+	if (!counted || !is_way_out(hop, p))
+		return SLOW;
+	counted->packets_in++;
+	counted->bytes_in += p->length;
+	if (dest->mode == MODE_NAT ? rewrite_to(ctx, p, dest) : lower_ttl(ctx, ETH_HLEN, 0))
+		return DROP;
+	return fast_send(ctx, hop);
+}
+
+/* The next packets of this flow need not look at it before the term ends. */
+inline_ int may_be_cut_short(const struct flow *flow, const struct settings *settings, __u32 now)
+{
+	return !(flow->flags & FLOW_SNAT) && !is_past(end_of_term(settings, now), flow->renew);
+}
+
+inline_ int by_flow(ctx_t *ctx, const struct plain *p, const struct shortcut_query *query, __u64 hash,
+		    const struct settings *settings, __u32 now)
+{
 	const struct hop *hop;
 	struct stats *counted;
 	struct dest *dest;
+	struct flow *flow;
+	int absent = 0;
+	__u32 id;
 
+	flow = fast_find(&p->key, hash, &absent);
 	if (absent && !is_vip_bit(settings, &p->key.dst))
 		return PASS; /* ssh, layer 7, what is routed through */
 	if (!flow || !is_settled(flow, now) || segment(ctx))
 		return SLOW;
 	id = flow->dest;
 	dest = dest_at(id);
-	if (!dest || dest->incarnation != flow->incarnation || dest->mode == MODE_TUNNEL)
+	if (!dest || dest->incarnation != flow->incarnation || !is_serving(dest))
 		return SLOW;
-	if (dest->state != DEST_READY && dest->state != DEST_DRAIN)
-		return SLOW;
-	hop = fast_hop(flow, settings, now);
-	if (!hop || !hop->ifindex || hop->vlan || p->length > hop->mtu)
-		return SLOW;
+	hop = flow->flags & FLOW_REPLY ? hop_of_reply(flow, settings, now) : hop_of_dest(id, settings, now);
 	counted = bpf_map_lookup_elem(&stats, &id);
-	if (!counted)
+	if (!counted || !is_way_out(hop, p))
 		return SLOW;
 	if (flow->flags & FLOW_REPLY) {
 		counted->packets_out++;
@@ -159,8 +215,20 @@ inline_ int fast_forward(ctx_t *ctx, struct plain *p, const struct settings *set
 	} else {
 		counted->packets_in++;
 		counted->bytes_in += p->length;
+		if (!p->v6 && may_be_cut_short(flow, settings, now))
+			shortcut_make(query, id, flow->incarnation);
 	}
-	return fast_send(ctx, p, flow, hop, dest->mode);
+	return fast_rewrite(ctx, p, flow, dest->mode) ? DROP : fast_send(ctx, hop);
+}
+
+inline_ int fast_forward(ctx_t *ctx, const struct plain *p, const struct settings *settings)
+{
+	__u64 hash = hash_table(&p->key, settings->flow_seed), rest;
+	__u32 now = bpf_jiffies64();
+	struct shortcut_query query = shortcut_query(&p->key, hash, settings, now);
+
+	rest = p->v6 ? 0 : shortcut_find(&query);
+	return rest ? by_shortcut(ctx, p, rest, settings, now) : by_flow(ctx, p, &query, hash, settings, now);
 }
 
 inline_ int fast(ctx_t *ctx)

@@ -2,7 +2,7 @@
 #ifndef LB_FLOW_H
 #define LB_FLOW_H
 
-#include "parse.h"
+#include "shortcut.h"
 
 const volatile __u32 bucket_mask = 1023; /* set by the loader: entries of `flows` - 1 */
 
@@ -188,12 +188,15 @@ inline_ void count_load(__u32 dest, __u8 flags, __u32 by)
 /* Takes the tag of an entry back: it is gone. Whoever is quickest takes it off the count. */
 inline_ void take_back(const struct flow *flow, __u32 place, const struct settings *settings)
 {
-	__u32 tag = tag_of(hash_table(&flow->key, settings->flow_seed)), dest = flow->dest;
+	__u64 hash = hash_table(&flow->key, settings->flow_seed);
+	__u32 tag = tag_of(hash), dest = flow->dest;
 	struct bucket *bucket = bucket_at((place - 1) / LB_WAYS);
 	__u8 flags = flow->flags;
 
 	if (bucket && __sync_val_compare_and_swap(&bucket->tags[(place - 1) % LB_WAYS], tag, 0) == tag)
 		count_load(dest, flags, -1);
+	if (flags & FLOW_COUNTED && !(flags & FLOW_REPLY))
+		shortcut_forget(&flow->key, hash, settings);
 }
 
 /* The other direction of a flow. It may have been replaced; then it does not point back. */

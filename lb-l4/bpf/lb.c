@@ -6,7 +6,7 @@
  *   schedule()    a new flow: pick a backend, make the entries
  *   forward()     out, by the mode
  *
- * parse.h -> flow.h (the table), state.h, pick.h (scheduling), hop.h (next hops), rewrite.h, answer.h,
+ * parse.h -> shortcut.h, flow.h (the table), state.h, pick.h (scheduling), hop.h (next hops), rewrite.h, answer.h,
  * forward.h, icmp.h, sample.h, fast.h; hook.h holds what differs between XDP and tc.
  */
 #include "fast.h"

@@ -23,6 +23,15 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } flows SEC(".maps");
 
+/* Mappable, for then a line begins at a cache line. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SHORTCUT_LINES);
+	__type(key, __u32);
+	__type(value, struct shortcut_line);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} shortcuts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192); /* (l) */

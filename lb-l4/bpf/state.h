@@ -63,6 +63,15 @@ inline_ __u8 next_tcp_state(__u8 state, __u8 closed, __u8 tcp, int reply, int on
 	return state;
 }
 
+/* Its packets are to be looked at from now on. */
+inline_ void forget_shortcut(const struct flow *flow)
+{
+	struct settings *settings = get_settings();
+
+	if (settings && !(flow->flags & FLOW_REPLY))
+		shortcut_forget(&flow->key, hash_table(&flow->key, settings->flow_seed), settings);
+}
+
 inline_ void count_active(struct flow *flow)
 {
 	__u8 counted = is_active(flow->state) ? FLOW_COUNTED : 0;
@@ -72,6 +81,8 @@ inline_ void count_active(struct flow *flow)
 	count_load(flow->dest, flow->flags, -1);
 	flow->flags = (flow->flags & ~FLOW_COUNTED) | counted;
 	count_load(flow->dest, flow->flags, 1);
+	if (!counted)
+		forget_shortcut(flow);
 }
 
 /* What one direction has learned holds for the other. */

@@ -91,6 +91,20 @@ struct bucket {
 	struct flow ways[LB_WAYS];
 };
 
+#define SHORTCUT_LINES 16384
+#define SHORTCUT_WAYS 4
+
+/* Where a client's flow goes, and until when; see shortcut.h. */
+struct shortcut {
+	__u64 addrs; /* of the client and the VIP, sealed */
+	__u64 rest;
+};
+
+/* A cache line. */
+struct shortcut_line {
+	struct shortcut ways[SHORTCUT_WAYS];
+};
+
 enum mode {
 	MODE_NAT = 1,
 	MODE_DR = 2,

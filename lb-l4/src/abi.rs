@@ -121,6 +121,22 @@ pub struct Bucket {
     pub ways: [Flow; WAYS],
 }
 
+pub const SHORTCUT_LINES: u32 = 16_384;
+pub const SHORTCUT_WAYS: usize = 4;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shortcut {
+    pub addrs: u64,
+    pub rest: u64,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShortcutLine {
+    pub ways: [Shortcut; SHORTCUT_WAYS],
+}
+
 /// `enum mode`
 pub mod mode {
     pub const NAT: u8 = 1;

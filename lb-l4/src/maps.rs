@@ -17,9 +17,10 @@ use crate::memory::Memory;
 use crate::plan::{Capacity, Found, Operation, VipBits, unpack};
 
 /// Every map of the program, in the order of maps.h.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "settings",
     "flows",
+    "shortcuts",
     "vips",
     "frontends",
     "dests",

@@ -4,7 +4,8 @@ use std::mem::offset_of;
 
 use lb_l4::abi::{
     Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Load, Persist, PersistKey, Sample,
-    Settings, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state, frontend_flag, mode, on_down, scheduler,
+    Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state, frontend_flag, mode,
+    on_down, scheduler,
 };
 
 pub struct Layout {
@@ -57,6 +58,8 @@ pub fn structs() -> Vec<Layout> {
             }
         ),
         layout!("bucket", Bucket { lock, overflow, tags, zero, ways }),
+        layout!("shortcut", Shortcut { addrs, rest }),
+        layout!("shortcut_line", ShortcutLine { ways }),
         layout!("dest", Dest { addr, tunnel_src, frontend, weight, port, incarnation, state, on_down, mode, zero }),
         layout!(
             "frontend",

@@ -18,12 +18,13 @@ mod harness;
 mod model;
 mod packet;
 mod random;
+mod shortcuts;
 mod table;
 mod truncated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use harness::bench::Bench;
+use harness::bench::{Bench, Story};
 use model::Hook;
 
 #[test]
@@ -66,17 +67,27 @@ fn random_packets_on_tc() {
 
 #[test]
 fn full_table_on_xdp() {
-    full_table(Hook::Xdp);
+    in_turn(Hook::Xdp, table::CASES);
 }
 
 #[test]
 fn full_table_on_tc() {
-    full_table(Hook::Tc);
+    in_turn(Hook::Tc, table::CASES);
 }
 
-fn full_table(hook: Hook) {
+#[test]
+fn shortcuts_on_xdp() {
+    in_turn(Hook::Xdp, shortcuts::CASES);
+}
+
+#[test]
+fn shortcuts_on_tc() {
+    in_turn(Hook::Tc, shortcuts::CASES);
+}
+
+fn in_turn(hook: Hook, cases: &[Story]) {
     let Some(mut bench) = Bench::open(hook) else { return };
-    for (name, run) in table::CASES {
+    for (name, run) in cases {
         println!("{name}");
         bench.reset();
         run(&mut bench);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use lb_l4::abi::{Counter, FlowKey, Load, WAYS, flow_flag, flow_state};
 
-use crate::harness::bench::Bench;
+use crate::harness::bench::{Bench, Story};
 use crate::harness::net::{self, BACKENDS, CLIENTS};
 use crate::harness::world::{self, BACKEND_PORT, port};
 use crate::model::{Entry, flags};
@@ -14,10 +14,8 @@ use crate::packet::Build;
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;
 
-type Case = (&'static str, fn(&mut Bench));
-
 /// In turn, each from an empty table of 64 buckets.
-pub const CASES: &[Case] = &[
+pub const CASES: &[Story] = &[
     ("a SYN flood leaves established flows alone", |t| {
         let kept: Vec<Build> = (0..200).map(|n| establish_dr(t, n)).collect();
         flood(t, port::DR, 3 * 64 * WAYS as u32);

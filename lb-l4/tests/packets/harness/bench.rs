@@ -23,6 +23,9 @@ pub struct Bench {
     real_now: u32,
 }
 
+/// Of the program alone: what it tells, and the telling.
+pub type Story = (&'static str, fn(&mut Bench));
+
 /// What the table of cases says about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -143,6 +146,15 @@ impl Bench {
         let ran = self.program.run(ingress, frame).expect("a frame that the kernel accepts");
         let codes: &[i32] = if self.hook() == Hook::Xdp { &[3, 4] } else { &[7] };
         codes.contains(&ran.code)
+    }
+
+    pub fn shortcuts(&self) -> usize {
+        self.program.maps.count_shortcuts()
+    }
+
+    /// For the program alone: all flows are gone, and what it knows otherwise stays.
+    pub fn lose_flows(&mut self) {
+        self.program.maps.clear_flows();
     }
 
     /// As `advance`, for the program alone.

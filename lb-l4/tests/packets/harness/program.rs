@@ -1,12 +1,18 @@
 //! The compiled program in the kernel, its maps, and BPF_PROG_TEST_RUN.
 
+use std::mem::offset_of;
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
-    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Load, Persist, PersistKey, Settings, Stats,
-    VipKey, Vlan, WAYS,
+    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Load, Persist, PersistKey, SHORTCUT_LINES,
+    SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS,
 };
+use lb_l4::memory::Memory;
 use lb_l4::object;
 
 use super::net;
@@ -38,6 +44,7 @@ pub struct Maps {
     egress: DevMapHash<MapData>,
     vlans: HashMap<MapData, u32, Vlan>,
     pub flows: Array<MapData, Bucket>,
+    shortcuts: Memory,
     pub hops: Array<MapData, DestHop>,
     pub loads: Array<MapData, Load>,
     pub stats: PerCpuArray<MapData, Stats>,
@@ -159,6 +166,7 @@ impl Maps {
             egress: typed(ebpf, "egress"),
             vlans: typed(ebpf, "vlans"),
             flows: typed(ebpf, "flows"),
+            shortcuts: shortcuts(ebpf),
             hops: typed(ebpf, "hops"),
             loads: typed(ebpf, "loads"),
             stats: typed(ebpf, "stats"),
@@ -195,11 +203,8 @@ impl Maps {
 
     /// Forgets everything that packets have written.
     pub fn clear(&mut self) {
-        for index in 0..self.flows.len() {
-            if self.bucket(index).tags != [0; WAYS] {
-                self.flows.set(index, empty_bucket(), 0).expect("to clear a bucket");
-            }
-        }
+        self.clear_flows();
+        self.clear_shortcuts();
         for index in 0..self.hops.len() {
             self.hops.set(index, DestHop::default(), 0).expect("to clear a hop");
             self.loads.set(index, Load::default(), 0).expect("to clear a load");
@@ -213,8 +218,32 @@ impl Maps {
         keys.iter().for_each(|key| self.fragments.remove(key).expect("to remove a fragment"));
     }
 
-    /// Takes this many jiffies off every time.
+    pub fn clear_flows(&mut self) {
+        for index in 0..self.flows.len() {
+            if self.bucket(index).tags != [0; WAYS] {
+                self.flows.set(index, empty_bucket(), 0).expect("to clear a bucket");
+            }
+        }
+    }
+
+    fn clear_shortcuts(&self) {
+        self.all_shortcuts().for_each(|rest| rest.store(0, Relaxed));
+    }
+
+    /// How many there are, of this term or another.
+    pub fn count_shortcuts(&self) -> usize {
+        self.all_shortcuts().filter(|rest| rest.load(Relaxed) != 0).count()
+    }
+
+    fn all_shortcuts(&self) -> impl Iterator<Item = &AtomicU64> {
+        let of_way = |way| offset_of!(ShortcutLine, ways) + way * size_of::<Shortcut>() + offset_of!(Shortcut, rest);
+        let places = (0..SHORTCUT_LINES).flat_map(|line| (0..SHORTCUT_WAYS).map(move |way| (line, way)));
+        places.map(move |(line, way)| self.shortcuts.long(line, of_way(way)))
+    }
+
+    /// Takes this many jiffies off every time. What is good for a fixed time is over.
     pub fn age(&mut self, jiffies: u32) {
+        self.clear_shortcuts();
         for index in 0..self.flows.len() {
             let mut bucket = self.bucket(index);
             for flow in &mut bucket.ways {
@@ -250,6 +279,11 @@ impl Maps {
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
         (0..self.flows.len()).map(|index| self.bucket(index))
     }
+}
+
+fn shortcuts(ebpf: &mut Ebpf) -> Memory {
+    let Some(Map::Array(map)) = ebpf.map("shortcuts") else { panic!("an array of short cuts") };
+    Memory::map(map.fd().as_fd(), size_of::<ShortcutLine>(), SHORTCUT_LINES).expect("its memory")
 }
 
 fn empty_bucket() -> Bucket {
