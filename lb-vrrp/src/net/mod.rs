@@ -5,6 +5,8 @@
 //! | `netlink/` | links and addresses: looked at, changed, and followed |
 //! | `socket.rs` | adverts, out and in |
 //! | `announcer.rs` | gratuitous ARP and neighbour advertisements, out and in |
+//! | `virtual_mac.rs` | a MAC address of the virtual router's own |
+//! | `sysctl.rs` | what is set for an interface, and put back |
 //! | `wire.rs` | packet sockets: whole Ethernet frames |
 //! | `error.rs` | what was tried, on which interface |
 
@@ -12,9 +14,13 @@ mod announcer;
 mod error;
 mod netlink;
 mod socket;
+mod sysctl;
+mod virtual_mac;
 mod wire;
 
 pub use announcer::{Announcer, Eavesdropper};
 pub use error::NetError;
 pub use netlink::{Address, Change, Kind, Link, Netlink, OURS};
 pub use socket::{Socket, Spec};
+pub use sysctl::Sysctls;
+pub use virtual_mac::{VirtualMac, leftovers};

@@ -10,8 +10,8 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Type};
 
-use super::NetError;
-use crate::packet::{Family, GROUP_V4, GROUP_V6, PROTOCOL, PacketError, Received, TOS, TTL, split_ipv4};
+use super::{NetError, wire};
+use crate::packet::{Family, GROUP_V4, GROUP_V6, Mac, PROTOCOL, PacketError, Received, TOS, TTL, split_ipv4};
 
 /// Adverts of all virtual routers of an interface, while nobody has time to read them.
 const ROOM: usize = 1 << 20;
@@ -27,6 +27,8 @@ pub struct Spec {
     /// Joins the group. Without it only what is sent to this host is heard, and over IPv6 also what is sent to the
     /// group while others on this host have joined (net/ipv6/raw.c, raw_v6_match).
     pub multicast: bool,
+    /// Hears only frames from there.
+    pub only_from: Option<Mac>,
 }
 
 /// A raw socket for adverts on one interface. It is bound to the interface of that moment: where that is replaced by
@@ -47,6 +49,9 @@ impl Socket {
         let domain = if spec.family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 };
         let socket = socket2::Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL))))?;
         socket.set_nonblocking(true)?;
+        if let Some(mac) = spec.only_from {
+            socket.attach_filter(&wire::frames_from(mac))?;
+        }
         socket.bind_device(Some(spec.interface.as_bytes()))?;
         setsockopt(&socket, RcvBufForce, &ROOM)?;
         match spec.family {

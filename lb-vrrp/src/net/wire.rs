@@ -7,10 +7,12 @@ use std::mem::size_of;
 use std::net::Ipv4Addr;
 
 use libc::{
-    BPF_ABS, BPF_B, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, ETH_P_ARP, ETH_P_IPV6,
-    IPPROTO_ICMPV6, sockaddr_ll, socklen_t,
+    BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, ETH_P_ARP, ETH_P_IPV6,
+    IPPROTO_ICMPV6, SKF_LL_OFF, sockaddr_ll, socklen_t,
 };
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+use crate::packet::Mac;
 
 /// Hears nothing.
 pub(super) fn deaf(index: u32) -> io::Result<Socket> {
@@ -47,6 +49,19 @@ pub(super) fn hears_neighbours(index: u32) -> io::Result<Socket> {
         verdict(false),
     ];
     hears(index, ETH_P_IPV6 as u16, &filter)
+}
+
+/// For a socket that begins at the IP header, too: the offset is counted from the Ethernet header (linux/filter.h).
+pub(super) fn frames_from([a, b, c, d, e, f]: Mac) -> [SockFilter; 6] {
+    const SOURCE: u32 = SKF_LL_OFF as u32 + 6;
+    [
+        load(BPF_W, SOURCE),
+        jump(BPF_JEQ, u32::from_be_bytes([a, b, c, d]), 0, 3),
+        load(BPF_H, SOURCE + 4),
+        jump(BPF_JEQ, u32::from_be_bytes([0, 0, e, f]), 0, 1),
+        verdict(true),
+        verdict(false),
+    ]
 }
 
 /// The filter comes before the binding, so that nothing slips in.

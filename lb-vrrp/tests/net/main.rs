@@ -11,3 +11,4 @@ mod changes;
 mod host;
 mod sockets;
 mod tap;
+mod virtual_mac;

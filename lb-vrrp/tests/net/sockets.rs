@@ -10,7 +10,7 @@ const PAYLOAD: &[u8] = b"an advert, as far as the kernel knows";
 
 fn open(family: Family, multicast: bool) -> Socket {
     let link = Netlink::open().unwrap().link("eth0").unwrap().unwrap();
-    Socket::open(&Spec { interface: link.name, index: link.index, family, multicast }).unwrap()
+    Socket::open(&Spec { interface: link.name, index: link.index, family, multicast, only_from: None }).unwrap()
 }
 
 fn with_addresses(last: u8) {
@@ -129,7 +129,7 @@ fn a_packet_longer_than_the_buffer_is_no_packet() {
 #[test]
 fn without_the_interface_there_is_no_socket() {
     on_a_wire(|_| {
-        let spec = Spec { interface: "eth7".into(), index: 77, family: Family::V4, multicast: false };
+        let spec = Spec { interface: "eth7".into(), index: 77, family: Family::V4, multicast: false, only_from: None };
         let error = Socket::open(&spec).unwrap_err();
         assert!(error.is_gone());
         assert!(error.to_string().starts_with("opening a socket for VRRP on eth7: "), "{error}");

@@ -123,8 +123,8 @@ impl Netlink {
         failed.map_or(Ok(()), Err)
     }
 
-    /// A second MAC address on `parent`. In private mode, which does not talk with other macvlans of the same parent,
-    /// and without an IPv6 link-local address of its own. It is down.
+    /// A second MAC address on `parent`, in private mode: it does not talk with other macvlans of the same parent. It
+    /// is down.
     pub fn create_macvlan(&mut self, name: &str, parent: u32, mac: Mac) -> Result<Link, NetError> {
         let messages = [Message::NewLink(link::macvlan(name, parent, mac))];
         self.change_one(messages, NLM_F_CREATE | NLM_F_EXCL)
