@@ -84,7 +84,7 @@ impl Control {
             maps.initialise(&settings(ground.clock));
         }
         let layout = Layout::restore(maps.capacity(), maps.found()?);
-        let desired = Desired::of(&snapshot, host, ground.clock, &Desired::default());
+        let desired = Desired::of(&snapshot, host, ground.clock, &[]);
         layout.check(&desired)?;
         let mut control = Self {
             directory,
@@ -100,8 +100,9 @@ impl Control {
             retired: HashSet::new(),
             deferred: false,
         };
-        // The lb before may have died while somebody took samples.
+        // The lb before may have died while somebody took samples, and may have had another limit.
         control.maps.set_sampling(u32::MAX, u32::MAX);
+        control.maps.set_answers(ANSWERS);
         control.write(now);
         let snapshot = control.snapshot.clone();
         control.attached = control.attach(host, choices, &snapshot)?;
@@ -132,7 +133,7 @@ impl Control {
         if Sizes::new(snapshot.config.l4.flows, Capacity::default()).buckets != self.sizes.buckets {
             return Err(Error::FlowsChanged);
         }
-        let desired = Desired::of(&snapshot, &host, self.clock, &self.desired);
+        let desired = Desired::of(&snapshot, &host, self.clock, &self.desired.frontends);
         self.layout.check(&desired)?;
         host.resolve(backends_of(&snapshot).into_iter());
         let attached = self.extend(&host, choose(&snapshot, &host)?, &snapshot)?;
@@ -336,7 +337,7 @@ impl Ground {
         jiffies: &mut JiffyClock,
     ) -> Result<Self, Error> {
         // How much is needed does not depend on time.
-        let needed = entries_needed(&Desired::of(snapshot, host, Clock { hz: 1 }, &Desired::default()));
+        let needed = entries_needed(&Desired::of(snapshot, host, Clock { hz: 1 }, &[]));
         let wanted = Sizes::new(snapshot.config.l4.flows, needed);
         // What a start that was killed has left.
         loader::discard(&directory.new_maps());

@@ -27,7 +27,7 @@ pub struct Clock {
 }
 
 /// In the order of the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Desired {
     pub frontends: Vec<DesiredFrontend>,
     pub ports: SnatPorts,
@@ -92,10 +92,10 @@ pub struct DesiredDest {
 
 impl Desired {
     /// Rings that are made of the same as in `previous` are shared with it.
-    pub fn of(snapshot: &Snapshot, host: &impl Host, clock: Clock, previous: &Desired) -> Self {
+    pub fn of(snapshot: &Snapshot, host: &impl Host, clock: Clock, previous: &[DesiredFrontend]) -> Self {
         let l4 = &snapshot.config.l4;
         let frontend = |(f, forward): (&Arc<Frontend>, &Arc<Forward>)| {
-            let old = previous.frontends.iter().find(|old| old.name == f.config.name);
+            let old = previous.iter().find(|old| old.name == f.config.name);
             Some(frontend(&f.config, forward, snapshot.pool(&forward.pool)?, host, clock, old))
         };
         Self {
@@ -119,12 +119,6 @@ impl Desired {
             }
         }
         changed
-    }
-}
-
-impl Default for SnatPorts {
-    fn default() -> Self {
-        Self { first: 1024, last: u16::MAX }
     }
 }
 
@@ -283,5 +277,62 @@ impl DesiredFrontend {
     pub fn flags(&self) -> u8 {
         let persist = if self.persistence.is_some() { frontend_flag::PERSIST } else { 0 };
         persist | if self.replaces_client { frontend_flag::SNAT } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Has an address in 10.2.0.0/16 and one in 10.3.0.0/16, and no other way.
+    struct TwoNetworks;
+
+    impl Host for TwoNetworks {
+        fn source(&self, destination: IpAddr) -> Option<IpAddr> {
+            let IpAddr::V4(v4) = destination else { return None };
+            let network = v4.octets()[1];
+            matches!(network, 2 | 3).then(|| IpAddr::from([10, network, 0, 1]))
+        }
+    }
+
+    fn web(keys: &str) -> DesiredFrontend {
+        let text = format!(
+            "frontends: {{ web: {{ {keys}, listen: 10.1.0.100:80, pool: web }} }}
+pools: {{ web: {{ backends: [10.2.0.2:80, 10.3.0.2:80, 10.9.0.2:80] }} }}
+"
+        );
+        let loaded = config::load(&text, Path::new("test.yaml"), &|_| None).unwrap_or_else(|why| panic!("{why}"));
+        let snapshot = Snapshot::build(Arc::new(loaded.config), "sha".to_owned(), 1, None);
+        Desired::of(&snapshot, &TwoNetworks, Clock { hz: 250 }, &[]).frontends.remove(0)
+    }
+
+    fn sources(frontend: &DesiredFrontend) -> Vec<Addr> {
+        frontend.dests.iter().map(|dest| dest.tunnel_src).collect()
+    }
+
+    fn addr(octets: [u8; 4]) -> Addr {
+        IpAddr::from(octets).into()
+    }
+
+    #[test]
+    fn each_backend_knows_us_by_the_address_of_its_own_network() {
+        let expected = [addr([10, 2, 0, 1]), addr([10, 3, 0, 1]), Addr::default()];
+        let automatic = web("mode: nat, snat: auto");
+        assert_eq!(sources(&automatic), expected);
+        // Without an address of ours towards a backend it gets nothing, rather than the client's address.
+        assert!(automatic.replaces_client && automatic.snat.is_empty());
+        assert_eq!(sources(&web("mode: tunnel")), expected);
+    }
+
+    #[test]
+    fn where_the_addresses_are_given_or_the_client_is_seen_there_is_no_other() {
+        let given = web("mode: nat, snat: [10.2.0.9, 10.2.0.8]");
+        assert_eq!(sources(&given), [Addr::default(); 3]);
+        assert_eq!((given.replaces_client, given.snat), (true, vec![addr([10, 2, 0, 8]), addr([10, 2, 0, 9])]));
+        let seen = web("mode: nat");
+        assert_eq!(sources(&seen), [Addr::default(); 3]);
+        assert!(!seen.replaces_client);
     }
 }

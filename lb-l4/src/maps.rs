@@ -245,6 +245,11 @@ impl Maps {
         self.settings.word(0, offset_of!(Settings, epoch)).fetch_add(1, Release);
     }
 
+    /// ICMP errors and resets of a CPU in a tick.
+    pub fn set_answers(&self, most: u32) {
+        self.settings.word(0, offset_of!(Settings, answers)).store(most, Relaxed);
+    }
+
     pub fn set_sampling(&self, mask: u32, frontend: u32) {
         self.settings.word(0, offset_of!(Settings, sample_frontend)).store(frontend, Relaxed);
         self.settings.word(0, offset_of!(Settings, sample_mask)).store(mask, Release);

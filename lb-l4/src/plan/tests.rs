@@ -149,7 +149,7 @@ fn dest(n: u8, state: u8) -> DesiredDest {
 }
 
 fn desired(frontends: Vec<DesiredFrontend>) -> Desired {
-    Desired { frontends, ports: SnatPorts::default(), new_flows: 1 }
+    Desired { frontends, ports: SnatPorts { first: 1024, last: 32767 }, new_flows: 1 }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a virtual clock has to begin somewhere")]

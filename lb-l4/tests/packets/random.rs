@@ -96,6 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
         port::DR_RESET,
         port::SNAT,
         port::SNAT_LEAST,
+        port::SNAT_AUTO,
         port::TUNNEL,
     ]);
     let request = (shape(), 0..4_u8, 1..6_u16, prop_oneof![all, busy]);

@@ -8,7 +8,7 @@ use lb_l4::abi::Counter::SnatExhausted;
 use super::{Case, DATA, SYN_ACK, client, host, server, syn, udp, vip};
 use crate::harness::bench::Bench;
 use crate::harness::bench::Expect::{Drop, Pass, To};
-use crate::harness::net::{BACKENDS, CLIENTS};
+use crate::harness::net::{self, BACKENDS, CLIENTS, SMALL};
 use crate::harness::world::{self, SNAT_PORTS, port};
 use crate::model::flags;
 use crate::packet::Build;
@@ -79,6 +79,27 @@ pub const CASES: &[Case] = &[
     ("what goes to our address without a flow is not touched", |t, v6| {
         t.reply(&Build::tcp(server(v6, 11), (world::snat(v6, 0), 20000), SYN_ACK), Pass);
         t.reply(&Build::udp(server(v6, 11), (world::snat(v6, 1), 20001)), Pass);
+    }),
+    ("auto: each backend sees the address of its own network", |t, v6| {
+        for (net, sport) in [(2, 1), (3, 2), (2, 3), (3, 4)] {
+            let packet = syn(v6, port::SNAT_AUTO).with(|p| p.set_sport(sport));
+            let left = t.send(&packet, To(if net == 2 { BACKENDS } else { SMALL }));
+            assert_eq!((left.src().ip(), left.dst().ip()), (world::own(v6, net), net::backend(v6, net, 11)));
+            let back = Build::tcp((left.dst().ip(), left.dst().port()), (left.src().ip(), left.src().port()), SYN_ACK);
+            let back = t.reply(&back, To(CLIENTS));
+            assert_eq!((back.src(), back.dst()), (vip(v6, port::SNAT_AUTO).into(), (client(v6).0, sport).into()));
+        }
+    }),
+    ("auto: each of these addresses has its own ports", |t, v6| {
+        let mut packet = (1..).map(|sport| syn(v6, port::SNAT_AUTO).with(|p| p.set_sport(sport)));
+        for n in 0..ROOM {
+            t.send(&packet.next().expect("a port"), To(if n % 2 == 0 { BACKENDS } else { SMALL }));
+        }
+        t.send(&packet.next().expect("a port"), Drop(SnatExhausted));
+    }),
+    ("auto: without an address towards the backend, nothing goes there", |t, v6| {
+        t.send(&syn(v6, port::SNAT_NONE), Drop(SnatExhausted));
+        t.send(&udp(v6, port::SNAT_NONE), Drop(SnatExhausted));
     }),
     ("many clients, one backend, no mixing up", |t, v6| {
         let mut ours = Vec::new();

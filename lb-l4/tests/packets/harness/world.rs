@@ -46,6 +46,10 @@ pub mod port {
     pub const DR_FLOW: u16 = 110;
     pub const DR_PERSIST: u16 = 111;
     pub const SNAT_LEAST: u16 = 112;
+    /// With the address of each backend's own network.
+    pub const SNAT_AUTO: u16 = 113;
+    /// The same, where we have none.
+    pub const SNAT_NONE: u16 = 114;
     /// Every port of `vip_all`.
     pub const ALL: u16 = 0;
 }
@@ -74,6 +78,7 @@ struct Spec {
 
 const ONE: &[(u8, u8)] = &[(2, 11)];
 const TWO: &[(u8, u8)] = &[(2, 11), (2, 12)];
+const TWO_NETWORKS: &[(u8, u8)] = &[(2, 11), (3, 11)];
 const THREE: &[(u8, u8)] = &[(2, 11), (2, 12), (2, 13)];
 
 const fn spec(port: u16, mode: u8, scheduler: u8, backends: &'static [(u8, u8)]) -> Spec {
@@ -91,7 +96,7 @@ const fn on_down(spec: Spec, on_down: u8) -> Spec {
 use mode::{DR, NAT, TUNNEL};
 use scheduler::{FLOW, LEAST, ROUND_ROBIN, SOURCE};
 
-const SPECS: [Spec; 34] = [
+const SPECS: [Spec; 36] = [
     spec(port::NAT, NAT, ROUND_ROBIN, ONE),
     flagged(spec(port::SNAT, NAT, ROUND_ROBIN, ONE), frontend_flag::SNAT),
     spec(port::DR, DR, SOURCE, ONE),
@@ -125,6 +130,8 @@ const SPECS: [Spec; 34] = [
     spec(port::DR_FLOW, DR, FLOW, THREE),
     flagged(spec(port::DR_PERSIST, DR, ROUND_ROBIN, TWO), frontend_flag::PERSIST),
     flagged(spec(port::SNAT_LEAST, NAT, LEAST, TWO), frontend_flag::SNAT),
+    flagged(spec(port::SNAT_AUTO, NAT, ROUND_ROBIN, TWO_NETWORKS), frontend_flag::SNAT),
+    flagged(spec(port::SNAT_NONE, NAT, ROUND_ROBIN, ONE), frontend_flag::SNAT),
     spec(port::ALL, NAT, ROUND_ROBIN, ONE),
 ];
 
@@ -143,6 +150,11 @@ pub fn vip_all(v6: bool) -> IpAddr {
 
 pub fn tunnel_src(v6: bool) -> IpAddr {
     if v6 { "2001:db8:203::9" } else { "203.0.113.9" }.parse().expect("an address")
+}
+
+/// Ours on a network of backends.
+pub fn own(v6: bool, net: u8) -> IpAddr {
+    net::backend(v6, net, 210)
 }
 
 pub fn snat(v6: bool, n: u32) -> IpAddr {
@@ -226,7 +238,7 @@ fn add(config: &mut Config, spec: &Spec, v6: bool, proto: u8) {
         udp: DATAGRAM,
         persist: PERSIST,
         snat_base: if v6 { 2 } else { 0 },
-        snat_count: 2,
+        snat_count: if matches!(spec.port, port::SNAT_AUTO | port::SNAT_NONE) { 0 } else { 2 },
         addr,
         port: spec.port.into(),
         zero: [0; 6],
@@ -236,7 +248,11 @@ fn add(config: &mut Config, spec: &Spec, v6: bool, proto: u8) {
 fn dest(spec: &Spec, frontend: u32, v6: bool, net: u8, host: u8) -> Dest {
     Dest {
         addr: net::backend(v6, net, host).into(),
-        tunnel_src: if spec.mode == TUNNEL { tunnel_src(v6).into() } else { Addr::default() },
+        tunnel_src: match spec.port {
+            port::SNAT_AUTO => own(v6, net).into(),
+            _ if spec.mode == TUNNEL => tunnel_src(v6).into(),
+            _ => Addr::default(),
+        },
         frontend,
         weight: if host == 13 { 2 } else { 1 },
         port: Port::from(if spec.mode == NAT && spec.port != port::ALL { BACKEND_PORT } else { 0 }),

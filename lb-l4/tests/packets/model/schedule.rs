@@ -180,7 +180,8 @@ impl Model {
             return Some((forward, None));
         }
         let snat = frontend.flags & frontend_flag::SNAT != 0;
-        let reply_key = if snat { self.snat_tuple(&forward, key, frontend)? } else { self.nat_tuple(&forward, key)? };
+        let reply_key =
+            if snat { self.snat_tuple(&forward, key, dest, frontend)? } else { self.nat_tuple(&forward, key)? };
         let snat_flag = if snat { flow_flag::SNAT } else { 0 };
         let reply = Entry {
             flags: forward.flags & !flow_flag::COUNTED | flow_flag::REPLY | snat_flag,
@@ -210,13 +211,18 @@ impl Model {
         }
     }
 
-    fn snat_tuple(&self, forward: &Entry, key: &FlowKey, frontend: &Frontend) -> Option<FlowKey> {
+    /// Of the addresses of the frontend, or (`snat: auto`) of the one by which the destination knows us.
+    fn snat_tuple(&self, forward: &Entry, key: &FlowKey, dest: &Dest, frontend: &Frontend) -> Option<FlowKey> {
         let settings = &self.config.settings;
+        let base = frontend.snat_base as usize;
+        let listed = &self.config.snat[base..base + frontend.snat_count as usize];
+        let own = [dest.tunnel_src];
+        let ours = if dest.tunnel_src == Addr::default() { listed } else { &own };
         let ports = u64::from(settings.snat_last - settings.snat_first) + 1;
-        let total = u64::from(frontend.snat_count) * ports;
+        let total = ours.len() as u64 * ports;
         let start = u64::from((hash::hash_flow(key, settings.flow_seed) >> 16) as u32);
-        (0..SNAT_CANDIDATES).map(|i| (start + i) % total).find_map(|n| {
-            let addr = self.config.snat[(u64::from(frontend.snat_base) + n / ports) as usize];
+        (0..SNAT_CANDIDATES.min(total)).map(|i| (start + i) % total).find_map(|n| {
+            let addr = ours[(n / ports) as usize];
             let port = Port::from(settings.snat_first + (n % ports) as u16);
             let reply = reply_key(forward, addr, port, key);
             self.find(&reply).is_none().then_some(reply)
