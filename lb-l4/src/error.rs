@@ -49,6 +49,8 @@ pub enum Error {
     FlowsChanged,
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
+    #[error("somebody else takes samples of packets; try again in some seconds")]
+    Sampling,
     #[error("cannot start the thread of layer 4")]
     Thread(#[source] io::Error),
 }

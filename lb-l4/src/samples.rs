@@ -46,7 +46,7 @@ pub fn take(maps: &Maps, data: MapData, names: &Names, frontend: u32, count: usi
     let mut ring = RingBuf::try_from(Map::RingBuf(data)).map_err(of)?;
     // Somebody before may not have read all.
     while ring.next().is_some() {}
-    maps.set_sampling(0, frontend);
+    let _sampling = Sampling::begin(maps, frontend);
     let (end, count) = (Instant::now() + PATIENCE, count.min(MOST));
     let mut lines = Vec::new();
     while lines.len() < count && Instant::now() < end {
@@ -55,8 +55,23 @@ pub fn take(maps: &Maps, data: MapData, names: &Names, frontend: u32, count: usi
             None => thread::sleep(LOOK),
         }
     }
-    maps.set_sampling(u32::MAX, u32::MAX);
     Ok(lines)
+}
+
+/// The program gives samples until this is dropped.
+struct Sampling<'a>(&'a Maps);
+
+impl<'a> Sampling<'a> {
+    fn begin(maps: &'a Maps, frontend: u32) -> Self {
+        maps.set_sampling(0, frontend);
+        Self(maps)
+    }
+}
+
+impl Drop for Sampling<'_> {
+    fn drop(&mut self) {
+        self.0.set_sampling(u32::MAX, u32::MAX);
+    }
 }
 
 /// `samples` by its pin.

@@ -1,7 +1,7 @@
 //! The tier as the supervisor sees it: start, prepare, commit, and what it knows.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use lb_core::snapshot::Snapshot;
@@ -29,6 +29,8 @@ pub struct Options {
 pub struct Tier {
     options: Options,
     running: Mutex<Option<Running>>,
+    /// Held by the one who takes samples: what the program gives has one reader.
+    sampling: Mutex<()>,
 }
 
 /// A data plane, and the thread that looks after it.
@@ -54,7 +56,7 @@ enum Step {
 impl Tier {
     /// Nothing is forwarded before [`Tier::start`].
     pub fn new(options: Options) -> Self {
-        Self { options, running: Mutex::new(None) }
+        Self { options, running: Mutex::new(None), sampling: Mutex::new(()) }
     }
 
     /// When it returns, packets of layer-4 frontends are forwarded: by what an lb before this one has
@@ -165,7 +167,10 @@ impl Tier {
             };
             (control.maps.clone(), control.names(), data, place)
         };
-        Some(samples::take(&maps, data, &names, place, count))
+        match self.sampling.try_lock() {
+            Err(TryLockError::WouldBlock) => Some(Err(Error::Sampling)),
+            _alone => Some(samples::take(&maps, data, &names, place, count)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_core::config;
 use lb_core::pool::Health;
 use lb_core::snapshot::Snapshot;
-use lb_l4::abi::{Dest, VipKey, dest_state};
+use lb_l4::abi::{Dest, Settings, VipKey, dest_state};
 use lb_l4::flows::Query;
 use lb_l4::links::{self, Attachment, How};
 use lb_l4::loader::{self, Hook, Sizes, Variant};
@@ -88,6 +88,14 @@ fn reload(tier: &Tier, text: &str, previous: &Snapshot) -> Arc<Snapshot> {
     new
 }
 
+fn eventually(what: impl Fn() -> bool) {
+    let deadline = now() + Duration::from_secs(20);
+    while !what() {
+        assert!(now() < deadline, "it does not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 const TWO: &str = "10.2.0.2:80, 10.2.0.3:80";
 
 #[test]
@@ -103,16 +111,36 @@ fn what_was_left_is_gone_on_with() {
 
     tier.leave();
     assert_eq!(attached(&options), links, "packets go on");
+    let of_an_older_lb = Settings { answers: 0, ..maps(&options).settings() };
+    maps(&options).initialise(&of_an_older_lb);
     let tier = start(&options, snapshot(&web("10.2.0.3:80, 10.2.0.2:80"), None)).unwrap();
     assert_eq!(attached(&options), links);
     assert_eq!(dests(&options), before, "places do not depend on the order of the file");
     assert_eq!(maps(&options).settings().flow_seed, seed, "flows are found again");
+    assert_eq!(maps(&options).settings().answers, 10_000);
 
     tier.leave();
     assert_eq!(detach(&options).unwrap(), Some(2));
     assert_eq!(attached(&options), Vec::<String>::new());
     assert!(!options.directory.exists());
     assert_eq!(detach(&options).unwrap(), None);
+}
+
+#[test]
+fn one_at_a_time_takes_samples() {
+    let Some(options) = host() else { return };
+    let tier = start(&options, snapshot(&web(TWO), None)).unwrap();
+    let mask = || maps(&options).settings().sample_mask;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| tier.sample(1, None).unwrap());
+        eventually(|| mask() == 0);
+        assert!(matches!(tier.sample(1, None).unwrap(), Err(Error::Sampling)));
+        assert_eq!(mask(), 0, "the first goes on");
+        assert_eq!(first.join().unwrap().unwrap(), [], "there are no packets");
+    });
+    assert_eq!(mask(), u32::MAX);
+    tier.leave();
+    detach(&options).unwrap();
 }
 
 #[test]
