@@ -42,6 +42,7 @@ pub enum Verb {
     Backend(Backend),
     Explain(Explain),
     Flows(Flows),
+    Vrrp(Vrrp),
     Detach(Detach),
     Config(Config),
     Doctor(Doctor),
@@ -296,6 +297,60 @@ Exit codes:
   0  removed, or there was nothing
   1  an lb is running and drives it, or it cannot be removed")]
 pub struct Detach {}
+
+/// Show which node holds the virtual addresses, or hand them over
+#[derive(Debug, Args)]
+pub struct Vrrp {
+    #[command(subcommand)]
+    pub verb: VrrpVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VrrpVerb {
+    Status(VrrpStatus),
+    Yield(VrrpYield),
+}
+
+/// Show every virtual router: its role, who is active, since when and why
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb vrrp status
+  lb vrrp status --json | jq -r '.[] | select(.role == \"active\").name'
+
+Exit codes:
+  0  shown
+  2  no running lb was reached")]
+pub struct VrrpStatus {
+    /// Everything, as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Hand virtual addresses over to another node, and say what came of it
+///
+/// This node goes on serving until the other one has the addresses and has told the network. It then
+/// stays a backup until that node lets go or fails, whatever their priorities. Where nobody takes over,
+/// nothing changes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lb vrrp yield                    everything that is active here
+  lb vrrp yield public
+
+Exit codes:
+  0  handed over
+  1  nobody took over, nothing is active here, or there is no such virtual router
+  2  no running lb was reached")]
+pub struct VrrpYield {
+    /// The virtual router; otherwise all that are active here
+    #[arg(value_name = "NAME")]
+    pub router: Option<String>,
+    #[command(flatten)]
+    pub server: Server,
+}
 
 /// Show, compare and describe configuration files
 #[derive(Debug, Args)]

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::cli::{Cli, ConfigVerb, Verb};
+use crate::cli::{Cli, ConfigVerb, Verb, VrrpVerb};
 
 fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
@@ -46,6 +46,10 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Backend(args) => ask(verbs::backend::backend(args)),
         Verb::Explain(args) => ask(verbs::explain::explain(args)),
         Verb::Flows(args) => ask(verbs::flows::flows(args)),
+        Verb::Vrrp(vrrp) => match &vrrp.verb {
+            VrrpVerb::Status(args) => ask(verbs::vrrp::status(args)),
+            VrrpVerb::Yield(args) => ask(verbs::vrrp::yield_role(args)),
+        },
         Verb::Detach(_) => verbs::detach::detach(),
         Verb::Config(config) => match &config.verb {
             ConfigVerb::Show(args) => verbs::config::show(args),

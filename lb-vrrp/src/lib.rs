@@ -8,13 +8,26 @@
 //! | [`priority`] | the effective priority, from what is tracked |
 //! | [`routers`] | all machines of a node, and the sync groups that tie some of them together |
 //! | [`net`] | what touches the kernel: links and addresses, sockets, virtual MACs |
+//! | [`driver`] | the thread that drives the machines |
+//! | [`report`], [`collector`] | what people and Prometheus see |
+//! | [`tier`] | what the supervisor sees |
 //!
-//! Nothing but [`net`] does I/O, and nothing reads a clock: a driver passes in packets, link changes and the time,
-//! and carries out the actions.
+//! The first five do no I/O and read no clock: the driver passes in packets, link changes and the time, and carries
+//! out the actions.
 
+pub mod collector;
+pub mod driver;
+pub mod error;
 pub mod machine;
 pub mod net;
 pub mod packet;
 pub mod priority;
+pub mod report;
 pub mod routers;
+pub mod tier;
 pub mod time;
+
+pub use collector::VrrpCollector;
+pub use error::Error;
+pub use report::{RouterReport, Yielded};
+pub use tier::{Prepared, Tier};

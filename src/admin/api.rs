@@ -14,9 +14,10 @@ use lb_l4::explain::{Answer as Explained, Question};
 use lb_l4::flows::{Listing, Query};
 use lb_l4::samples::SampleLine;
 use lb_l7::{ExplainRequest, Explanation};
+use lb_vrrp::{RouterReport, Yielded};
 
 use super::messages::{
-    BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, SampleRequest, Status,
+    BackendCommand, BackendStatus, DiffReport, DiffRequest, Failure, ReloadReport, SampleRequest, Status, YieldRequest,
 };
 use crate::supervisor::{self, Supervisor, Trigger, refuse_what_needs_a_restart};
 
@@ -38,6 +39,8 @@ pub fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/v1/explain/packet", post(explain_packet))
         .route("/v1/flows", post(flows))
         .route("/v1/flows/sample", post(sample))
+        .route("/v1/vrrp", get(virtual_routers))
+        .route("/v1/vrrp/yield", post(yield_role))
         .route("/v1/config/diff", post(diff))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(supervisor)
@@ -73,6 +76,18 @@ async fn flows(State(lb): Lb, Json(query): Json<Query>) -> Answer<Listing> {
 async fn sample(State(lb): Lb, Json(request): Json<SampleRequest>) -> Answer<Vec<SampleLine>> {
     let samples = blocking(move || lb.forwarder().sample(request.packets, request.frontend.as_deref())).await?;
     samples.map(Json).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why.to_string()))
+}
+
+async fn virtual_routers(State(lb): Lb) -> Json<Vec<RouterReport>> {
+    Json(lb.vrrp().report())
+}
+
+/// Answered when it is known what came of it.
+async fn yield_role(State(lb): Lb, Json(request): Json<YieldRequest>) -> Answer<Vec<Yielded>> {
+    let vrrp = lb.vrrp().clone();
+    let outcome = tokio::task::spawn_blocking(move || vrrp.yield_role(request.router.as_deref())).await;
+    let outcome = outcome.map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))?;
+    outcome.map(Json).map_err(|why| Refusal(StatusCode::NOT_FOUND, why.to_string()))
 }
 
 /// What takes a while, which the control side must not feel; `None`: there is no layer 4.

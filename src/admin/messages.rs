@@ -15,6 +15,8 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// `None`: there is no layer-4 frontend.
     pub layer4: Option<lb_l4::Report>,
+    /// In the order of the file.
+    pub virtual_routers: Vec<lb_vrrp::RouterReport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +174,12 @@ pub struct DiffReport {
     pub warnings: String,
     /// Not empty: a reload would refuse the file, for this.
     pub errors: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct YieldRequest {
+    /// `None`: all that are active here.
+    pub router: Option<String>,
 }
 
 /// Every answer that is not 200.

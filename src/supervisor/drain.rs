@@ -1,9 +1,10 @@
 //! The end: listeners close, what is in flight finishes, a second signal cuts it short.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::service;
 use super::signals::Signals;
@@ -20,8 +21,7 @@ impl Supervisor {
         info!(longest_s = longest.as_secs(), "draining");
         // A reload that is under way ends first.
         let Some(stack) = self.stack.lock().await.take() else { return Ok(()) };
-        self.forwarder.leave();
-        let mut drained = std::pin::pin!(stack.tier.drain(longest));
+        let mut drained = std::pin::pin!(self.hand_over_and_drain(stack.tier, longest));
         let mut ping = service::watchdog();
         // The admin socket and the metrics (which say that it is not ready) stay to the end.
         let _endpoints = stack.endpoints;
@@ -41,5 +41,15 @@ impl Supervisor {
                 _ = ping.tick() => service::alive(),
             }
         }
+    }
+
+    /// The other node has the addresses before anything here closes: who connects from now on connects there.
+    async fn hand_over_and_drain(&self, tier: lb_l7::Tier, longest: Duration) -> lb_l7::Drained {
+        let vrrp = self.vrrp.clone();
+        if let Err(panic) = tokio::task::spawn_blocking(move || vrrp.stop()).await {
+            error!(%panic, "a bug: the virtual routers were not handed over");
+        }
+        self.forwarder.leave();
+        tier.drain(longest).await
     }
 }

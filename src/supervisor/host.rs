@@ -12,6 +12,8 @@ const KEPT: Capability = Capability::CAP_NET_BIND_SERVICE;
 /// What layer 4 needs on top: to attach to interfaces, to load programs, and to have them verified with
 /// the freedom that they need. Pinning takes no capability but the right to write the directory.
 const LAYER4: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
+/// What virtual routers need on top: raw and packet sockets, and addresses on interfaces.
+const VRRP: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 
 /// Every connection costs a descriptor, so take as many as may be had.
 pub fn raise_descriptor_limit() {
@@ -51,5 +53,9 @@ pub fn drop_capabilities(config: &Config) -> Result<()> {
 
 fn needed(config: &Config) -> CapsHashSet {
     let layer4 = config.frontends.iter().any(|frontend| frontend.forward().is_some());
-    std::iter::once(KEPT).chain(LAYER4.into_iter().filter(|_| layer4)).collect()
+    let vrrp = !config.vrrp.is_empty();
+    let of = |capabilities: &[Capability], wanted: bool| {
+        capabilities.iter().copied().filter(move |_| wanted).collect::<Vec<_>>()
+    };
+    [KEPT].into_iter().chain(of(&LAYER4, layer4)).chain(of(&VRRP, vrrp)).collect()
 }

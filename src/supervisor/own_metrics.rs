@@ -40,6 +40,7 @@ const METRICS: &[Metric] = &[
 pub fn registry(
     plans: &Arc<ArcSwap<Plan>>,
     forwarder: &Arc<lb_l4::Tier>,
+    vrrp: &Arc<lb_vrrp::Tier>,
     logging: &Arc<Logging>,
     reloads: &Arc<Reloads>,
 ) -> prometheus::Result<Registry> {
@@ -47,6 +48,7 @@ pub fn registry(
     let source = plans.clone();
     registry.register(Box::new(SnapshotCollector::new(move || source.load().snapshot.clone())?))?;
     registry.register(Box::new(lb_l4::L4Collector::new(forwarder.clone())?))?;
+    registry.register(Box::new(lb_vrrp::VrrpCollector::new(vrrp.clone())?))?;
     let descs = METRICS.iter().chain(metrics::PROCESS).map(desc).collect::<Result<_, _>>()?;
     let (plans, logging, reloads) = (plans.clone(), logging.clone(), reloads.clone());
     registry.register(Box::new(OwnCollector { plans, logging, reloads, descs }))?;

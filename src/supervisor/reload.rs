@@ -69,6 +69,7 @@ struct Ready {
     snapshot: Arc<Snapshot>,
     tier: Prepared,
     forwarder: lb_l4::Prepared,
+    vrrp: lb_vrrp::Prepared,
     endpoints: PreparedEndpoints,
     watch: Option<Option<FileWatch>>,
     changes: Vec<String>,
@@ -123,15 +124,17 @@ impl Supervisor {
         let endpoints = PreparedEndpoints::prepare(&old.config, &config)?;
         let tier = stack.tier.prepare(snapshot.clone())?;
         let forwarder = self.forwarder.prepare(snapshot.clone())?;
-        Ok(Ready { snapshot, tier, forwarder, endpoints, watch, changes, warnings: warnings.to_string() })
+        let vrrp = self.vrrp.prepare(&snapshot)?;
+        Ok(Ready { snapshot, tier, forwarder, vrrp, endpoints, watch, changes, warnings: warnings.to_string() })
     }
 
     fn commit(self: &Arc<Self>, stack: &mut Stack, ready: Ready, trigger: Trigger, begin: Instant) -> ReloadReport {
         let old = self.snapshot();
-        let Ready { snapshot, tier, forwarder, endpoints, watch, changes, warnings } = ready;
+        let Ready { snapshot, tier, forwarder, vrrp, endpoints, watch, changes, warnings } = ready;
         stack.tier.commit(tier);
         snapshot.settle(&old);
         self.forwarder.commit(forwarder);
+        self.vrrp.commit(vrrp);
         stack.checker.apply(snapshot.clone());
         endpoints.commit(&mut stack.endpoints, self);
         if let Some(watch) = watch {

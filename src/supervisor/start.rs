@@ -37,6 +37,7 @@ pub struct Supervisor {
     pub(super) reloads: Arc<Reloads>,
     pub(super) registry: Registry,
     pub(super) forwarder: Arc<lb_l4::Tier>,
+    pub(super) vrrp: Arc<lb_vrrp::Tier>,
     /// Raised by the file watcher.
     pub(super) changed: Arc<Notify>,
     /// What a reload changes; whoever holds it is alone. `None`: draining.
@@ -86,6 +87,7 @@ impl Supervisor {
         let watch = FileWatch::wanted(&config.reload, &path, &changed)?;
         let forwarder = Arc::new(lb_l4::Tier::new(host::layer4_options()));
         let supervisor = Arc::new(Self::new(path, identity, tier.plan_source(), forwarder, logging, changed)?);
+        let vrrp = supervisor.vrrp.prepare(&snapshot)?;
         // Last of what can fail: from here on packets are forwarded.
         supervisor.forwarder.start(snapshot.clone())?;
         let endpoints = endpoints.serve(&supervisor);
@@ -93,6 +95,8 @@ impl Supervisor {
         supervisor.follow_changes(&snapshot);
         let checker = Checker::start(snapshot.clone());
         *supervisor.stack.lock().await = Some(Stack { tier, checker, endpoints, watch });
+        // Now that everything behind them works, the addresses may come here.
+        supervisor.vrrp.commit(vrrp);
         supervisor.enter(Phase::Serving);
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -115,11 +119,25 @@ impl Supervisor {
         logging: Arc<Logging>,
         changed: Arc<Notify>,
     ) -> Result<Self> {
+        let vrrp = Arc::new(lb_vrrp::Tier::default());
         let reloads = Arc::new(Reloads::none(wall_clock()));
-        let registry = own_metrics::registry(&plans, &forwarder, &logging, &reloads)?;
+        let registry = own_metrics::registry(&plans, &forwarder, &vrrp, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
         let stack = Arc::default();
-        Ok(Self { path, identity, started: now(), plans, forwarder, logging, reloads, registry, changed, stack, phase })
+        Ok(Self {
+            path,
+            identity,
+            started: now(),
+            plans,
+            forwarder,
+            vrrp,
+            logging,
+            reloads,
+            registry,
+            changed,
+            stack,
+            phase,
+        })
     }
 
     /// Layer 4 computes ahead by what is available, so it is told of changes at once.
@@ -146,6 +164,11 @@ impl Supervisor {
     /// Layer 4.
     pub fn forwarder(&self) -> &lb_l4::Tier {
         &self.forwarder
+    }
+
+    /// Virtual routers.
+    pub fn vrrp(&self) -> &Arc<lb_vrrp::Tier> {
+        &self.vrrp
     }
 
     /// What serves now.

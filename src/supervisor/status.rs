@@ -28,6 +28,7 @@ impl Supervisor {
             frontends: snapshot.frontends.iter().map(|f| frontend(f)).collect(),
             pools: snapshot.pools.iter().map(|p| pool(p)).collect(),
             layer4: self.forwarder.report(),
+            virtual_routers: self.vrrp.report(),
         }
     }
 }

@@ -13,5 +13,6 @@ pub mod reload;
 pub mod shell;
 pub mod status;
 mod table;
+pub mod vrrp;
 
 pub use table::Table as Columns;

@@ -14,6 +14,7 @@ use crate::admin::messages::{
 use crate::cli;
 use crate::exit::print;
 use crate::verbs::table::Table;
+use crate::verbs::vrrp::VirtualRouters;
 
 pub async fn status(args: &cli::Status) -> Result<()> {
     let status: Status = Client::find(&args.server)?.get("/v1/status").await?;
@@ -37,6 +38,9 @@ impl Display for Status {
         }
         if let Some(report) = &self.layer4 {
             write!(out, "\n{}", Layer4(report))?;
+        }
+        if !self.virtual_routers.is_empty() {
+            write!(out, "\n{}", VirtualRouters(&self.virtual_routers))?;
         }
         for pool in &self.pools {
             write!(out, "\n{pool}")?;
@@ -241,6 +245,7 @@ mod tests {
                 backends: vec![backend("a", Health::Up), backend("b", Health::Down)],
             }],
             layer4: Some(layer4()),
+            virtual_routers: vec![crate::verbs::vrrp::tests::active(), crate::verbs::vrrp::tests::backup()],
         };
         insta::assert_snapshot!(status.to_string());
     }

@@ -50,6 +50,11 @@ pub fn desc(metric: &Metric) -> prometheus::Result<Desc> {
     Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new())
 }
 
+/// A histogram that has one writer.
+pub fn durations(durations: &Durations) -> Sample {
+    Sample::Histogram(Histogram::add_up(std::iter::once(durations)))
+}
+
 impl Histogram {
     pub fn add_up<'a>(shards: impl Iterator<Item = &'a Durations>) -> Self {
         let mut total = Self { counts: [0; DURATION_BUCKETS_US.len() + 1], sum: 0.0 };

@@ -8,5 +8,5 @@ mod family;
 pub mod names;
 
 pub use collector::SnapshotCollector;
-pub use family::{Sample, desc, family};
+pub use family::{Sample, desc, durations, family};
 pub use names::{ALL, Kind, Metric};

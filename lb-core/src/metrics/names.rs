@@ -148,6 +148,29 @@ metrics! {
     L4_EVENTS = Counter "lb_l4_events_total" ["event"]
         "What else happened to packets of layer 4: forwarded without an entry, adopted in mid-stream, given to another backend, answered with a reset, ...";
 
+    VRRP_ACTIVE = Gauge "lb_vrrp_active" ["virtual_router"]
+        "1 while this node holds the addresses.";
+    VRRP_EFFECTIVE_PRIORITY = Gauge "lb_vrrp_effective_priority" ["virtual_router"]
+        "The configured priority with the weights of what is tracked.";
+    VRRP_TRANSITIONS = Counter "lb_vrrp_transitions_total" ["virtual_router", "to"]
+        "Changes of role, by the role that was taken up.";
+    VRRP_ADVERTS_SENT = Counter "lb_vrrp_adverts_sent_total" ["virtual_router"]
+        "Adverts sent; one to several peers counts once.";
+    VRRP_ADVERTS_RECEIVED = Counter "lb_vrrp_adverts_received_total" ["virtual_router"]
+        "Valid adverts of other nodes.";
+    VRRP_ADVERT_ERRORS = Counter "lb_vrrp_advert_errors_total" ["virtual_router", "reason"]
+        "Packets that were dropped: they changed nothing.";
+    VRRP_SEND_FAILURES = Counter "lb_vrrp_send_failures_total" ["virtual_router"]
+        "Adverts that could not be sent to anybody.";
+    VRRP_ANNOUNCEMENTS = Counter "lb_vrrp_announcements_total" ["virtual_router"]
+        "Gratuitous ARP requests and unsolicited neighbour advertisements sent.";
+    VRRP_NOTICES = Counter "lb_vrrp_notices_total" ["virtual_router", "notice"]
+        "What was odd about the other nodes or the network.";
+    VRRP_STRANGERS = Counter "lb_vrrp_strangers_total" []
+        "VRRP packets of virtual routers that this node does not have.";
+    VRRP_LATENESS = Histogram "lb_vrrp_lateness_seconds" []
+        "How much later than its timers asked for lb's own VRRP thread could run.";
+
     PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" []
         "User and system time used.";
     PROCESS_OPEN_FDS = Gauge "process_open_fds" []

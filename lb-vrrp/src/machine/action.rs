@@ -65,7 +65,7 @@ pub enum Reason {
     Started,
     #[error("started, and owns the addresses")]
     Owner,
-    #[error("heard no advert for {0:?}")]
+    #[error("heard no advert for {} ms", .0.as_millis())]
     Silence(Duration),
     #[error("{from} let go")]
     PeerReleased { from: IpAddr },
@@ -75,7 +75,7 @@ pub enum Reason {
     HigherPriority { from: IpAddr, priority: u8 },
     #[error("{from} has the same priority and the higher address")]
     HigherAddress { from: IpAddr },
-    #[error("sent no advert for {0:?}, so that a peer may have taken over")]
+    #[error("sent no advert for {} ms, so that a peer may have taken over", .0.as_millis())]
     Frozen(Duration),
     #[error("cannot send adverts, and hears those of {from}")]
     CannotSend { from: IpAddr },
@@ -116,4 +116,30 @@ pub enum Notice {
     NobodyTookOver,
     #[error("not active: nothing to hand over")]
     NothingToYield,
+}
+
+impl Notice {
+    /// All labels, so that a metric can show those that have not moved.
+    pub const LABELS: [&'static str; 7] = [
+        "interval_differs",
+        "addresses_differ",
+        "second_owner",
+        "second_active",
+        "conflict",
+        "nobody_took_over",
+        "nothing_to_yield",
+    ];
+
+    /// For `lb_vrrp_notices_total{notice}`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::IntervalDiffers { .. } => "interval_differs",
+            Self::AddressesDiffer { .. } => "addresses_differ",
+            Self::SecondOwner { .. } => "second_owner",
+            Self::SecondActive { .. } => "second_active",
+            Self::Conflict => "conflict",
+            Self::NobodyTookOver => "nobody_took_over",
+            Self::NothingToYield => "nothing_to_yield",
+        }
+    }
 }

@@ -7,7 +7,6 @@
 
 mod addresses;
 mod announcements;
-mod barrier;
 mod changes;
 mod host;
 mod sockets;
