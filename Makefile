@@ -6,11 +6,11 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
-.PHONY: help build demo test lint fuzz bench-l4 bench-l7 install clean
+.PHONY: help build demo test lint fuzz bench-failover bench-l4 bench-l7 install clean
 .DEFAULT_GOAL := help
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build target/release/lb
 	@.ci/setup build
@@ -34,6 +34,10 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 fuzz: ## run each fuzz target for SECONDS (60)
 	@.ci/setup build fuzz
 	@.ci/fuzz $(SECONDS)
+
+bench-failover: build ## what a client sees of a failover, beside keepalived (root)
+	@.ci/setup build bench-failover
+	benches/failover/run
 
 bench-l4: ## price of a packet, and packets per second against nftables (root)
 	@.ci/setup build bench-l4

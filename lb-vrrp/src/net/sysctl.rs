@@ -89,8 +89,11 @@ impl Sysctls {
     /// Puts back what was there before, unless somebody else has changed it meanwhile or the interface is gone. Tries
     /// all, and returns the first error.
     pub fn undo(&mut self) -> Result<(), NetError> {
-        let outcomes = self.changed.drain(..).rev().map(|changed| changed.undo());
-        outcomes.fold(Ok(()), |first, outcome| first.and(outcome))
+        let mut outcome = Ok(());
+        for changed in self.changed.drain(..).rev() {
+            outcome = outcome.and(changed.undo());
+        }
+        outcome
     }
 }
 

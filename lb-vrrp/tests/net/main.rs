@@ -7,6 +7,7 @@
 
 mod addresses;
 mod announcements;
+mod barrier;
 mod changes;
 mod host;
 mod sockets;

@@ -1,0 +1,167 @@
+"""The command line of `benches/failover/run`."""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from . import calm, cases, contenders, machine, report, rounds
+from .topology import Topology
+
+QUICK = {"rounds": 3, "calm": 30}
+CONTENDERS = {"lb": contenders.Lb, "keepalived": contenders.Keepalived}
+PARTS = ("failover", "start", "calm")
+
+
+def main():
+    options = parse()
+    machine.require_root()
+    machine.install("build", "bench-failover")
+    tool = options.tool or machine.build("lb-bench-prober", "lb-bench-prober")
+    with contextlib.ExitStack() as stack:
+        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-bench-")))
+        log = stack.enter_context(open(options.log, "wb")) if options.log else subprocess.DEVNULL
+        bench = Bench(options, tool, directory, log)
+        for name in options.contenders:
+            contender = CONTENDERS[name](program(options, name))
+            topology = stack.enter_context(Topology(f"lb-bench-{os.getpid()}-{name}"))
+            bench.pairs.append((contender, topology))
+        publish(options, *bench.run())
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="benches/failover/run", description="what a client sees of a failover")
+    parser.add_argument("--rounds", type=int, default=10, help="of each case and contender (default 10)")
+    parser.add_argument("--interval", default="10ms,100ms", help="of adverts, comma-separated (default 10ms,100ms)")
+    parser.add_argument("--calm", type=int, default=600, help="seconds of each calm run (default 600)")
+    parser.add_argument("--quick", action="store_true", help="3 rounds, calm runs of 30 s")
+    parser.add_argument("--parts", default="", help=f"comma-separated, of: {','.join(PARTS)}")
+    parser.add_argument("--cases", default="", help=f"comma-separated, of: {','.join(cases.BY_NAME)}")
+    parser.add_argument("--loads", default="", help=f"of the calm runs, of: {','.join(calm.BY_NAME)}")
+    parser.add_argument("--contenders", default="", help=f"comma-separated, of: {','.join(CONTENDERS)}")
+    parser.add_argument("--lb", type=pathlib.Path, help="this binary, instead of a build of the tree")
+    parser.add_argument("--tool", type=pathlib.Path, help="this binary, instead of a build of prober/")
+    parser.add_argument("--log", type=pathlib.Path, help="write what the daemons say here")
+    parser.add_argument("--markdown", type=pathlib.Path, help="also write the tables here")
+    parser.add_argument("--json", type=pathlib.Path, help="also write every measurement here")
+    options = parser.parse_args()
+    if options.quick:
+        vars(options).update(QUICK)
+    options.interval = [milliseconds(parser, text) for text in options.interval.split(",")]
+    options.parts = chosen(parser, {part: part for part in PARTS}, options.parts)
+    options.cases = chosen(parser, cases.BY_NAME, options.cases)
+    options.loads = chosen(parser, calm.BY_NAME, options.loads)
+    options.contenders = chosen(parser, {name: name for name in CONTENDERS}, options.contenders)
+    return options
+
+
+def milliseconds(parser, text):
+    number = text.removesuffix("ms")
+    if number == text or not number.isdigit() or int(number) % 10 or not int(number):
+        parser.error(f"an interval is so many times 10ms, not `{text}`")
+    return int(number)
+
+
+def chosen(parser, table, text):
+    """What was named, or everything."""
+    names = [name for name in text.split(",") if name] or list(table)
+    for name in names:
+        if name not in table:
+            parser.error(f"no `{name}`; there are: {', '.join(table)}")
+    return [table[name] for name in names]
+
+
+def program(options, name):
+    if name == "lb":
+        return options.lb or machine.build("lb", "lb")
+    return shutil.which(name)
+
+
+class Bench:
+    def __init__(self, options, tool, directory, log):
+        self.options, self.tool, self.directory, self.log = options, tool, directory, log
+        self.pairs = []
+        """Contenders, each with namespaces of its own."""
+
+    def run(self):
+        parts, tables = {}, []
+        if "failover" in self.options.parts:
+            results = self.failovers()
+            parts["failover"] = [{"case": c, "interval": i, "rounds": found} for (c, i), found in results.items()]
+            for interval in self.options.interval:
+                tables.append(f"## Adverts every {interval} ms\n\n" + self.tables_of(interval, results))
+            tables.append(report.pauses(results))
+        if "start" in self.options.parts:
+            results = self.starts()
+            parts["start"] = [{"interval": i, "contender": n, "rounds": r} for (i, n), r in results.items()]
+            tables.append("## Both nodes start with 1,000 addresses\n\n" + report.start_table(results))
+        if "calm" in self.options.parts:
+            parts["calm"] = self.calm_runs()
+            calm_table = report.calm_table(self.options.loads, parts["calm"], self.options.calm)
+            tables.append("## Nothing happens, on a busy machine\n\n" + calm_table)
+        return parts, tables
+
+    def tables_of(self, interval, results):
+        made = [make(interval, self.options.cases, results) for make in (report.failover_table, report.after_table)]
+        return "\n\n".join(table for table in made if table)
+
+    def turns(self):
+        """Nobody always comes first."""
+        for number in range(self.options.rounds):
+            turn = number % len(self.pairs)
+            yield from self.pairs[turn:] + self.pairs[:turn]
+
+    def failovers(self):
+        results = {}
+        for interval in self.options.interval:
+            for case in self.options.cases:
+                found = results[case.name, interval] = {contender.name: [] for contender, _ in self.pairs}
+                for contender, topology in self.turns():
+                    if case.only in ("", contender.name):
+                        setting = self.setting(contender, interval, rounds.addresses(case.addresses))
+                        once = rounds.measured(topology, self.tool, contender, case, setting, self.log)
+                        found[contender.name] += once
+                        progress(case.name, interval, contender, once)
+        return results
+
+    def starts(self):
+        results = {}
+        for interval in self.options.interval:
+            for contender, topology in self.turns():
+                setting = self.setting(contender, interval, rounds.addresses(cases.MANY))
+                once = rounds.start_many(topology, contender, setting, self.log)
+                results.setdefault((interval, contender.name), []).append(once)
+                progress("start", interval, contender, [once])
+        return results
+
+    def calm_runs(self):
+        pairs, topologies = zip(*self.pairs, strict=True)
+        results = {}
+        for load in self.options.loads:
+            results[load.name] = calm.measure(topologies, pairs, load, self.setting, self.options.calm)
+            print(load.name, results[load.name], file=sys.stderr)
+        return results
+
+    def setting(self, contender, interval, vips):
+        directory = self.directory / contender.name
+        directory.mkdir(exist_ok=True)
+        return rounds.Setting(interval, vips, directory)
+
+
+def progress(what, interval, contender, measured):
+    print(f"{what:<16} {interval:>4} ms  {contender.name:<12} {measured}", file=sys.stderr)
+
+
+def publish(options, parts, tables):
+    intervals = "/".join(str(interval) for interval in options.interval)
+    environment = machine.environment({"rounds": options.rounds, "intervals": f"{intervals} ms"})
+    text = "\n\n".join([report.head(environment), *[table for table in tables if table]]) + "\n"
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text)
+    if options.json:
+        options.json.write_text(report.as_json(environment, parts))

@@ -1,0 +1,143 @@
+"""Nothing befalls the active node, but the machine is busy: nobody may take over."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from .probe import Watch
+from .rounds import Round, addresses
+from .topology import ADDRESSES, NODES
+
+INTERVAL = 100
+SPINNERS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    name: str
+    title: str
+    begin: Callable
+    """Begins it, on all pairs; what must end is put on the stack."""
+    addresses: int = 1
+    stalls_log: bool = False
+    each_second: Callable = None
+
+
+def spin(stack, _turns):
+    for _ in range(SPINNERS):
+        stack.callback(end, subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+
+
+def idle(_stack, _turns):
+    pass
+
+
+def proxy(stack, turns):
+    """As many requests as go through lb's proxy on its active node."""
+    for turn in turns:
+        if turn.contender.name != "lb":
+            continue
+        config = turn.setting.directory / "origin.conf"
+        config.write_text(ORIGIN.format(directory=turn.setting.directory, address=ADDRESSES["client"]))
+        topology = turn.topology
+        stack.callback(end, subprocess.Popen(topology.inside("client", "nginx", "-c", config, "-e", "stderr")))
+        time.sleep(1)
+        wrk = ["wrk", "-t2", "-c128", "-d24h", f"http://{turn.setting.vips[0]}/"]
+        stack.callback(end, subprocess.Popen(topology.inside("client", *wrk), stdout=subprocess.DEVNULL))
+
+
+ORIGIN = """
+daemon off; master_process off; pid {directory}/origin.pid;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000;
+  client_body_temp_path {directory}/n1; proxy_temp_path {directory}/n2; fastcgi_temp_path {directory}/n3;
+  uwsgi_temp_path {directory}/n4; scgi_temp_path {directory}/n5;
+  server {{ listen {address}:8080; location / {{ return 200 "hello"; }} }}
+}}
+"""
+
+
+class Pipe:
+    """A log that nobody reads."""
+
+    def __init__(self, stack):
+        self.reader, self.writer = os.pipe()
+        for descriptor in (self.reader, self.writer):
+            stack.callback(os.close, descriptor)
+
+    def fill(self):
+        """Whoever writes to it now waits."""
+        # Through a file of its own: only this one does not wait.
+        with open(f"/proc/self/fd/{self.writer}", "wb", buffering=0, opener=nonblocking) as file:
+            while file.write(b"x"):
+                pass
+
+
+def nonblocking(path, flags):
+    return os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC) | os.O_NONBLOCK)
+
+
+def something_to_log(second, turns):
+    """Every ten seconds they read their configuration again, which both say in their log."""
+    if second % 10 == 5:
+        for turn in turns:
+            for daemon in turn.daemons.values():
+                daemon.process.send_signal(signal.SIGHUP)
+
+
+LOADS = [
+    Load("spinning", f"{SPINNERS} spinning processes", spin),
+    Load("proxy", "lb's proxy at full load", proxy),
+    Load("stalled-log", "a log that nobody reads", idle, stalls_log=True, each_second=something_to_log),
+    Load("many", "1,000 addresses", idle, addresses=1000),
+]
+
+BY_NAME = {load.name: load for load in LOADS}
+
+
+def measure(topologies, contenders, load, setting_of, seconds):
+    """All pairs at the same time. How often an address came or went, by contender."""
+    with contextlib.ExitStack() as stack:
+        turns, pipes = [], []
+        for contender, topology in zip(contenders, topologies, strict=True):
+            setting = setting_of(contender, INTERVAL, addresses(load.addresses))
+            topology.whole_again()
+            pipe = Pipe(stack)
+            turn = Round(topology, contender, setting, stack, pipe.writer if load.stalls_log else subprocess.DEVNULL)
+            if came_to_rest(turn):
+                turns.append(turn)
+            pipes.append(pipe)
+        time.sleep(1)
+        for pipe in pipes:
+            pipe.fill()
+        watches = {turn.contender.name: watch(stack, turn) for turn in turns}
+        load.begin(stack, turns)
+        for second in range(seconds):
+            time.sleep(1)
+            if load.each_second:
+                load.each_second(second, turns)
+        return {name: sum(len(one.changes) for one in pair) for name, pair in watches.items()}
+
+
+def came_to_rest(turn):
+    for node in NODES:
+        turn.start(node)
+        if not turn.settles():
+            return False
+    return True
+
+
+def watch(stack, turn):
+    ends = {turn.setting.vips[0], turn.setting.vips[-1]}
+    return [stack.enter_context(Watch(turn.topology, node, vip)) for node in NODES for vip in ends]
+
+
+def end(process):
+    process.kill()
+    process.wait()
