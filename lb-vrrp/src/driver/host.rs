@@ -134,7 +134,8 @@ impl Kernel for Host {
     }
 
     fn open(&mut self, link: &Link, place: &Place) -> Result<Door, Errno> {
-        let (family, multicast) = (place.family, place.multicast);
+        // Also for unicast: a peer that is not configured for it is to be seen and counted.
+        let (family, multicast) = (place.family, true);
         let spec = Spec { interface: link.name.clone(), index: link.index, family, multicast, only_from: None };
         let known = self.doors.iter_mut().zip(0..).find_map(|(opened, door)| {
             let opened = opened.as_mut().filter(|opened| opened.spec == spec)?;

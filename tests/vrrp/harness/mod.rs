@@ -1,0 +1,15 @@
+//! lb on one host, and on the other end of its wire whoever the test wants.
+
+mod agent;
+mod lan;
+mod packet;
+mod rival;
+mod setup;
+mod wire;
+
+pub use agent::Agent;
+pub use lan::{Lan, OWN, PEER};
+pub use packet::{Advert, Mac, Sum, checksum, octets};
+pub use rival::Rival;
+pub use setup::{HIGHER, LOWER, Setup, VRID, mac_of};
+pub use wire::{Frame, Wire};

@@ -1,0 +1,27 @@
+//! VRRP from outside: lb on one host, and on the other end of the wire whatever a peer may get wrong, or a real peer.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `harness` | the hosts, hand-made packets, what is seen on the wire |
+//! | `drops` | packets that lb has to drop, count, and forget |
+//! | `rules` | what lb makes of good packets |
+//! | `sends` | what lb itself puts on the wire, byte by byte |
+//!
+//! Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
+
+mod drops;
+mod harness;
+mod rules;
+mod sends;
+
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
+mod hosts;
+
+/// What the tests of layer 7 stand on serves here as well.
+#[path = "../e2e/harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
+mod shared;
