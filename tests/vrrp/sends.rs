@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Agent, Frame, Lan, Mac, OWN, PEER, Setup, VRID, Wire, checksum, octets};
+use crate::harness::{Agent, Frame, Lan, Mac, OWN, PEER, Setup, VRID, checksum, octets};
 use crate::lan;
 use crate::shared::poll;
 
@@ -204,9 +204,9 @@ fn a_backup_says_nothing() {
 #[test]
 fn the_priority_can_be_changed_while_it_is_active() {
     let lan = lan!();
-    let mut agent = Agent::active(&lan, Setup::V3, "interval: 10s, priority: 255");
+    let mut agent = Agent::active(&lan, Setup::V3, "interval: 10s, priority: { lb: 255 }");
     agent.wire.take();
-    agent.lb.reload(&Setup::V3.config("interval: 10s, priority: 150"));
+    agent.lb.reload(&Setup::V3.config("interval: 10s, priority: { lb: 150 }"));
     agent.await_frame("advert with the new priority", |frame| frame.priority() == Some(150));
     assert!(agent.is_active());
 }

@@ -4,7 +4,7 @@ use lb_vrrp::net::Netlink;
 
 use super::{Frame, Lan, Rival, Setup, Wire};
 use crate::hosts::UNTIL_THE_TEST_ENDS;
-use crate::shared::{Lb, Samples, poll};
+use crate::shared::{Lb, poll};
 
 /// lb with one virtual router `v`, and the wire to it.
 pub struct Agent {
@@ -66,10 +66,6 @@ impl Agent {
 
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.lb.metric(name, labels)
-    }
-
-    pub fn metrics(&self) -> Samples {
-        self.lb.metrics()
     }
 
     /// Adverts dropped for a reason.

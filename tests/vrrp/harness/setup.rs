@@ -51,7 +51,9 @@ impl Setup {
         let keys: String = keys.map(|(key, value)| format!("{key}: {value}, ")).collect();
         format!(
             "nodes:\n  lb: {{ address: {} }}\n  peer: {{ address: {} }}\n\
-             vrrp:\n  v: {{ {keys}vrid: {VRID}, {more} }}\n",
+             vrrp:\n  v: {{ {keys}vrid: {VRID}, {more} }}\n\
+             frontends:\n  web: {{ mode: http, listen: @web, pool: web }}\n\
+             pools:\n  web: {{ backends: [127.0.0.1:9] }}\n",
             OWN[0], PEER[0]
         )
     }

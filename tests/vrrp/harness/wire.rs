@@ -26,7 +26,7 @@ pub enum Frame {
         destination: IpAddr,
         message: Vec<u8>,
     },
-    /// Whole, without padding.
+    /// Gratuitous: about its sender. Whole, without padding.
     Arp(Vec<u8>),
     /// Whole.
     NeighbourAdvertisement(Vec<u8>),
@@ -99,7 +99,7 @@ fn listen(mut socket: &Socket, own: Mac, heard: &Mutex<Vec<Frame>>, until: &Atom
 
 fn parse(frame: &[u8]) -> Option<Frame> {
     match (frame[12], frame[13]) {
-        (8, 6) => Some(Frame::Arp(frame[..42].to_vec())),
+        (8, 6) if frame[28..32] == frame[38..42] => Some(Frame::Arp(frame[..42].to_vec())),
         (8, 0) if frame[23] == 112 => {
             let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
             Some(Frame::Advert {
@@ -140,7 +140,7 @@ impl Frame {
     pub fn announces(&self, address: &str) -> bool {
         let address = super::packet::octets(address.parse().unwrap());
         match self {
-            Frame::Arp(frame) => frame[28..32] == address && frame[38..42] == address,
+            Frame::Arp(frame) => frame[28..32] == address,
             Frame::NeighbourAdvertisement(frame) => frame[62..78] == address && frame[..2] == [0x33, 0x33],
             Frame::Advert { .. } => false,
         }
