@@ -8,6 +8,7 @@
 //! | [`scheduler`] | how a backend is chosen |
 //! | [`changes`] | the bell that rings when a backend may have become available or unavailable |
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
+//! | [`script`] | a program of the operator's own, run without a shell |
 //! | [`tls_client`] | TLS towards backends |
 //! | [`pem`] | certificates and keys in files, for both sides of TLS |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
@@ -23,5 +24,6 @@ pub mod metrics;
 pub mod pem;
 pub mod pool;
 pub mod scheduler;
+pub mod script;
 pub mod snapshot;
 pub mod tls_client;

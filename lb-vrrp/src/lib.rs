@@ -9,6 +9,8 @@
 //! | [`routers`] | all machines of a node, and the sync groups that tie some of them together |
 //! | [`net`] | what touches the kernel: links and addresses, sockets, virtual MACs |
 //! | [`driver`] | the thread that drives the machines |
+//! | [`track`] | pools and scripts that are tracked |
+//! | [`notify`] | hooks: programs that are told of changes of role |
 //! | [`report`], [`collector`] | what people and Prometheus see |
 //! | [`tier`] | what the supervisor sees |
 //!
@@ -20,12 +22,14 @@ pub mod driver;
 pub mod error;
 pub mod machine;
 pub mod net;
+pub mod notify;
 pub mod packet;
 pub mod priority;
 pub mod report;
 pub mod routers;
 pub mod tier;
 pub mod time;
+pub mod track;
 
 pub use collector::VrrpCollector;
 pub use error::Error;

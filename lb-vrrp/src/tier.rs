@@ -8,7 +8,7 @@ use lb_core::counters::Durations;
 use lb_core::snapshot::Snapshot;
 use tracing::{error, info};
 
-use crate::driver::{self, Board, Command, Desired, Driver, Place, Shown, desired, utc};
+use crate::driver::{self, Board, Command, Desired, Driver, Hook, Place, RoleEvent, Shown, desired, utc};
 use crate::error::Error;
 use crate::report::{self, Outcome, RouterReport, Yielded};
 use crate::routers::RouterId;
@@ -20,7 +20,11 @@ const MARGIN: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Tier {
     running: Mutex<Option<Running>>,
+    on_role: Option<OnRole>,
 }
+
+/// Told of each change of role, on a thread that nobody waits for.
+pub type OnRole = Arc<dyn Fn(&RoleEvent) + Send + Sync>;
 
 /// Everything that a reload needs and that could fail, done; see [`Tier::prepare`]. Dropped without a commit it changes
 /// nothing.
@@ -50,13 +54,18 @@ struct Known {
 }
 
 impl Tier {
+    /// One that tells of changes of role.
+    pub fn telling(on_role: OnRole) -> Self {
+        Self { on_role: Some(on_role), ..Self::default() }
+    }
+
     /// Reads what has to be read, and starts what has to run. No role changes.
     pub fn prepare(&self, snapshot: &Snapshot) -> Result<Prepared, Error> {
         let desired = desired(&snapshot.config)?;
         let step = match (self.lock().is_some(), desired.is_empty()) {
             (false, true) => Step::Nothing,
             (true, true) => Step::End,
-            (false, false) => Step::Begin(Box::new(Running::start()?), desired),
+            (false, false) => Step::Begin(Box::new(Running::start(self.hook())?), desired),
             (true, false) => Step::Change(desired),
         };
         Ok(Prepared(step))
@@ -133,6 +142,11 @@ impl Tier {
         Some(look(&punctuality.lateness, punctuality.strangers.get()))
     }
 
+    fn hook(&self) -> Option<Hook> {
+        let on_role = self.on_role.clone()?;
+        Some(Box::new(move |event: &RoleEvent| on_role(event)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,8 +180,8 @@ impl Wait {
 }
 
 impl Running {
-    fn start() -> Result<Self, Error> {
-        Ok(Self { driver: Driver::start()?, routers: Vec::new(), next_id: 0 })
+    fn start(hook: Option<Hook>) -> Result<Self, Error> {
+        Ok(Self { driver: Driver::start(hook)?, routers: Vec::new(), next_id: 0 })
     }
 
     /// What is the same virtual router as before keeps its number.

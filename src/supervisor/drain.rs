@@ -12,6 +12,9 @@ use super::start::Supervisor;
 use crate::admin::messages::Phase;
 use crate::exit::Silent;
 
+/// How long hooks of virtual routers that have stopped may hold up the end.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
+
 impl Supervisor {
     /// Takes at most `reload.drain_timeout`. A second SIGTERM or SIGINT ends it at once.
     pub(super) async fn drain(self: &Arc<Self>, signals: &mut Signals) -> Result<()> {
@@ -50,6 +53,6 @@ impl Supervisor {
             error!(%panic, "a bug: the virtual routers were not handed over");
         }
         self.forwarder.leave();
-        tier.drain(longest).await
+        tokio::join!(tier.drain(longest), self.hooks.finish(LAST_HOOKS)).0
     }
 }

@@ -134,7 +134,9 @@ impl Supervisor {
         stack.tier.commit(tier);
         snapshot.settle(&old);
         self.forwarder.commit(forwarder);
+        self.hooks.apply(&snapshot.config);
         self.vrrp.commit(vrrp);
+        stack.trackers.apply(&snapshot);
         stack.checker.apply(snapshot.clone());
         endpoints.commit(&mut stack.endpoints, self);
         if let Some(watch) = watch {

@@ -11,7 +11,11 @@ use lb_core::config::{self, Config, Identity, LoadError, Loaded};
 use lb_core::health::Checker;
 use lb_core::snapshot::Snapshot;
 use lb_l7::{Plan, Tier};
+use lb_vrrp::driver::RoleEvent;
+use lb_vrrp::notify::Hooks;
+use lb_vrrp::track::{Observe, Trackers};
 use prometheus::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
 use tracing::{error, info, warn};
 
@@ -38,6 +42,7 @@ pub struct Supervisor {
     pub(super) registry: Registry,
     pub(super) forwarder: Arc<lb_l4::Tier>,
     pub(super) vrrp: Arc<lb_vrrp::Tier>,
+    pub(super) hooks: Arc<Hooks>,
     /// Raised by the file watcher.
     pub(super) changed: Arc<Notify>,
     /// What a reload changes; whoever holds it is alone. `None`: draining.
@@ -49,6 +54,7 @@ pub struct Supervisor {
 pub(super) struct Stack {
     pub tier: Tier,
     pub checker: Checker,
+    pub trackers: Trackers,
     pub endpoints: Endpoints,
     pub watch: Option<FileWatch>,
 }
@@ -94,9 +100,11 @@ impl Supervisor {
         // Before the first check: no change is missed.
         supervisor.follow_changes(&snapshot);
         let checker = Checker::start(snapshot.clone());
-        *supervisor.stack.lock().await = Some(Stack { tier, checker, endpoints, watch });
         // Now that everything behind them works, the addresses may come here.
+        supervisor.hooks.apply(&config);
         supervisor.vrrp.commit(vrrp);
+        let trackers = Trackers::start(&snapshot, supervisor.observer());
+        *supervisor.stack.lock().await = Some(Stack { tier, checker, trackers, endpoints, watch });
         supervisor.enter(Phase::Serving);
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -119,7 +127,10 @@ impl Supervisor {
         logging: Arc<Logging>,
         changed: Arc<Notify>,
     ) -> Result<Self> {
-        let vrrp = Arc::new(lb_vrrp::Tier::default());
+        let hooks = Arc::new(Hooks::new(Handle::current()));
+        let told = hooks.clone();
+        let on_role = move |event: &RoleEvent| told.tell(&event.router, event.change, event.priority);
+        let vrrp = Arc::new(lb_vrrp::Tier::telling(Arc::new(on_role)));
         let reloads = Arc::new(Reloads::none(wall_clock()));
         let registry = own_metrics::registry(&plans, &forwarder, &vrrp, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
@@ -131,6 +142,7 @@ impl Supervisor {
             plans,
             forwarder,
             vrrp,
+            hooks,
             logging,
             reloads,
             registry,
@@ -138,6 +150,12 @@ impl Supervisor {
             stack,
             phase,
         })
+    }
+
+    /// What is tracked for virtual routers goes to them.
+    fn observer(&self) -> Observe {
+        let vrrp = self.vrrp.clone();
+        Arc::new(move |router, index, is_up| vrrp.observe(router, index, is_up))
     }
 
     /// Layer 4 computes ahead by what is available, so it is told of changes at once.

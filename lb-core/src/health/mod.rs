@@ -21,6 +21,8 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 pub use checker::Checker;
+pub use machine::{Machine, Thresholds, Transition};
+pub use probe::is_local;
 
 /// Why a probe failed; a closed set, used as a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,8 +74,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Without virtual routers, yet.
-    pub fn start() -> Result<Self, Error> {
+    /// Without virtual routers, yet. The hook is told of changes of role, on the thread that logs.
+    pub fn start(hook: Option<Hook>) -> Result<Self, Error> {
         let lock = lock()?;
         let host = Host::open()?;
         let mailboxes = || io::Result::Ok((Mailbox::new(COMMANDS, false)?, Mailbox::new(journal::SIZE, true)?));
@@ -97,7 +97,7 @@ impl Driver {
             warn!("the thread of the virtual routers may be late: {warning}");
         }
         let (theirs, names) = (shared.clone(), registry.clone());
-        let log = spawn("vrrp-log", move || journal::read(&theirs.journal, &names, None))?;
+        let log = spawn("vrrp-log", move || journal::read(&theirs.journal, &names, hook))?;
         Ok(Self { shared, registry, ended, threads: Some([main, log]), _lock: lock })
     }
 

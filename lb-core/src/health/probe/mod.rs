@@ -62,7 +62,7 @@ fn io_outcome(reason: FailureReason, doing: &str, error: &io::Error) -> Outcome 
 }
 
 /// This machine has run out of something; the backend may be as well as ever.
-fn is_local(error: &io::Error) -> bool {
+pub fn is_local(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let lacking = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL, Errno::EAGAIN];
     error.raw_os_error().is_some_and(|code| lacking.contains(&Errno::from_raw(code)))
