@@ -5,6 +5,7 @@
 //! | `harness` | the hosts, hand-made packets, what is seen on the wire |
 //! | `drops` | packets that lb has to drop, count, and forget |
 //! | `rules` | what lb makes of good packets |
+//! | `interop` | keepalived and FRR as the other node |
 //! | `sends` | what lb itself puts on the wire, byte by byte |
 //!
 //! Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
@@ -14,6 +15,7 @@
 
 mod drops;
 mod harness;
+mod interop;
 mod rules;
 mod sends;
 

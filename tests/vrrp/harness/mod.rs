@@ -3,6 +3,7 @@
 mod agent;
 mod lan;
 mod packet;
+mod process;
 mod rival;
 mod setup;
 mod wire;
@@ -10,6 +11,7 @@ mod wire;
 pub use agent::Agent;
 pub use lan::{Lan, OWN, PEER};
 pub use packet::{Advert, Mac, Sum, checksum, octets};
+pub use process::Process;
 pub use rival::Rival;
 pub use setup::{HIGHER, LOWER, Setup, VRID, mac_of};
 pub use wire::{Frame, Wire};
