@@ -1,33 +1,44 @@
-//! The thread that drives the machines, and what stands around it.
+//! The threads that drive the machines.
+//!
+//! | thread | what it does |
+//! |---|---|
+//! | `vrrp` | the head: adverts, timers, decisions. Never waits for anybody |
+//! | `vrrp-hands` | interfaces and addresses. May be held up by the kernel |
+//! | `vrrp-log` | logs, and tells those who wait |
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `desired.rs` | from the configuration to what this node is to run |
-//! | `thread.rs` | the loop: waits, and says what happened |
-//! | `node.rs`, `router.rs` | all virtual routers between the kernel and their machines, and one of them |
+//! | `head.rs`, `node.rs`, `router.rs` | the head's loop, all virtual routers, and one of them |
+//! | `labour.rs`, `hands.rs`, `holding.rs` | the same for the hands |
 //! | `slices.rs` | what is to be done with many addresses, a slice at a time |
-//! | `kernel.rs`, `host.rs` | what is asked of the kernel, and the kernel itself |
+//! | `kernel.rs` | what both ask of the system |
+//! | `outlook.rs`, `host.rs` | the system, for the head and for the hands |
 //! | `waiter.rs`, `clock.rs` | sleeping, and the time |
-//! | `setup.rs` | what makes the thread punctual |
-//! | `letters.rs`, `mailbox.rs` | what passes between the thread and the others, without waiting |
-//! | `board.rs` | what it shows |
+//! | `setup.rs` | what makes the threads punctual |
+//! | `letters.rs`, `mailbox.rs` | what passes between threads, without waiting |
+//! | `board.rs` | what is shown |
 //! | `journal.rs` | the ordinary thread that logs, and tells those who wait |
 
 mod board;
 mod clock;
 mod desired;
+mod hands;
+mod head;
+mod holding;
 mod host;
 mod journal;
 mod kernel;
+mod labour;
 mod letters;
 mod mailbox;
 mod node;
+mod outlook;
 mod router;
 mod setup;
 mod slices;
 #[cfg(test)]
 mod tests;
-mod thread;
 mod waiter;
 
 use std::io;
@@ -46,12 +57,15 @@ pub use desired::{Desired, Place, desired};
 pub use journal::{Hook, RoleEvent};
 pub use letters::{Assigned, Command};
 
+use self::head::Head;
 use self::host::Host;
 use self::journal::Registry;
+use self::labour::Labour;
+use self::letters::{Entry, Finding, Order};
 use self::mailbox::Mailbox;
-use self::setup::Standing;
-use self::thread::{Shared, Thread};
+use self::setup::{Rank, Standing};
 use crate::error::Error;
+use crate::net::Socket;
 use crate::report::Outcome;
 use crate::routers::RouterId;
 
@@ -62,15 +76,32 @@ const ABANDON: Duration = Duration::from_secs(1);
 /// Milliseconds that a command waits for room.
 const PATIENCE: u32 = 1000;
 
-/// The thread, and the one that logs for it.
+/// Orders and findings that may wait: three for each of hundreds of virtual routers.
+const LETTERS: usize = 8192;
+
+/// What the threads share.
+struct Shared {
+    commands: Mailbox<Command>,
+    orders: Arc<Mailbox<Order>>,
+    findings: Mailbox<Finding<Arc<Socket>>>,
+    journal: Arc<Mailbox<Entry>>,
+    punctuality: Punctuality,
+}
+
+/// The threads.
 pub struct Driver {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
-    /// Closed when the thread has ended.
+    /// Closed when the head has ended.
     ended: Receiver<()>,
-    threads: Option<[JoinHandle<()>; 2]>,
+    threads: Option<Threads>,
     /// Nobody else drives virtual routers of this network namespace.
     _lock: UnixListener,
+}
+
+struct Threads {
+    head: JoinHandle<()>,
+    log: JoinHandle<()>,
 }
 
 impl Driver {
@@ -78,27 +109,31 @@ impl Driver {
     pub fn start(hook: Option<Hook>) -> Result<Self, Error> {
         let lock = lock()?;
         let host = Host::open()?;
-        let mailboxes = || io::Result::Ok((Mailbox::new(COMMANDS, false)?, Mailbox::new(journal::SIZE, true)?));
-        let (commands, journal) = mailboxes().map_err(Error::Thread)?;
-        let shared = Arc::new(Shared { commands, journal: Arc::new(journal), punctuality: Punctuality::default() });
+        let shared = Arc::new(Shared::new().map_err(Error::Thread)?);
         let registry = Arc::new(Registry::default());
-        let thread = Thread::new(host, shared.clone()).map_err(Error::Thread)?;
+        let labour = Labour::new(host, shared.clone()).map_err(Error::Thread)?;
+        spawn("vrrp-hands", move || {
+            setup::set_up(Rank::Hands);
+            labour.live();
+        })?;
+        let head = Head::new(shared.clone()).map_err(Error::Thread)?;
         let (end, ended) = sync_channel(0);
         let (tell, told) = sync_channel(1);
         let mine = shared.clone();
-        let main = spawn("vrrp", move || {
+        let head = spawn("vrrp", move || {
+            let _ends = end;
             // Who started us waits for it.
-            let _ = tell.send(setup::set_up());
-            let rest = thread.live();
+            let _ = tell.send(setup::set_up(Rank::Head));
+            head.live();
+            let _ = mine.orders.put(Order::End);
             mine.journal.close();
-            drop((end, rest));
         })?;
         if let Some(warning) = told.recv().ok().and_then(|standing: Standing| standing.warning()) {
             warn!("the thread of the virtual routers may be late: {warning}");
         }
         let (theirs, names) = (shared.clone(), registry.clone());
         let log = spawn("vrrp-log", move || journal::read(&theirs.journal, &names, hook))?;
-        Ok(Self { shared, registry, ended, threads: Some([main, log]), _lock: lock })
+        Ok(Self { shared, registry, ended, threads: Some(Threads { head, log }), _lock: lock })
     }
 
     pub fn punctuality(&self) -> &Punctuality {
@@ -107,7 +142,7 @@ impl Driver {
 
     /// Whether the thread still runs.
     pub fn is_alive(&self) -> bool {
-        self.threads.as_ref().is_some_and(|[main, _]| !main.is_finished())
+        self.threads.as_ref().is_some_and(|threads| !threads.head.is_finished())
     }
 
     /// For logs.
@@ -150,14 +185,25 @@ impl Driver {
                 return false;
             }
         }
-        let [_, log] = threads;
         // A panic has told of itself.
-        let _ = log.join();
+        let _ = threads.log.join();
         in_time
     }
 
     fn has_ended(&self, longest: Duration) -> bool {
         matches!(self.ended.recv_timeout(longest), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Shared {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            commands: Mailbox::new(COMMANDS, false)?,
+            orders: Arc::new(Mailbox::new(LETTERS, false)?),
+            findings: Mailbox::new(LETTERS, false)?,
+            journal: Arc::new(Mailbox::new(journal::SIZE, true)?),
+            punctuality: Punctuality::default(),
+        })
     }
 }
 

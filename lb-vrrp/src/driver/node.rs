@@ -1,49 +1,43 @@
-//! All virtual routers of this node between the kernel and their machines. It does not wait: [`super::thread`] does,
-//! and says what happened.
+//! All virtual routers of this node between the network and their machines. It does not wait: [`super::head`] does, and
+//! says what happened.
 
-use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use lb_core::config::Tracked;
 use nix::errno::Errno;
 use smallvec::SmallVec;
 
-use super::kernel::{Door, Kernel};
-use super::letters::{Assigned, Command, Doing, Entry};
+use super::kernel::Network;
+use super::letters::{Assigned, Command, Doing, Entry, Finding, Order, View};
 use super::mailbox::Mailbox;
 use super::router::Router;
-use super::slices::{SLICE, Slice};
 use crate::machine::{Action, Event};
-use crate::net::{Address, Change, Link};
-use crate::packet::{Frame, Received, announcement, vrid};
+use crate::packet::{Received, vrid};
 use crate::routers::{GroupId, Outputs, RouterId, Routers};
 use crate::time::Time;
 
-/// How long the queue of an interface that is full is left alone.
-const FULL: Duration = Duration::from_millis(5);
-
-pub struct Node<K> {
-    pub kernel: K,
+pub struct Node<N: Network> {
+    pub network: N,
     /// When this turn began.
     now: Time,
     machines: Routers,
-    routers: Vec<Router>,
+    routers: Vec<Router<N::Socket>>,
     groups: Vec<Arc<str>>,
     journal: Arc<Mailbox<Entry>>,
     is_ready: bool,
     is_stopping: bool,
-    /// Whose addresses are worked on next.
-    turn: usize,
-    /// Interfaces whose addresses somebody else changed.
-    touched: Vec<u32>,
     payload: Vec<u8>,
 }
 
+/// Whether somebody here speaks for the number in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Ours,
+    Stranger,
+}
+
 /// What happens.
-impl<K: Kernel> Node<K> {
+impl<N: Network> Node<N> {
     /// Everything up to the next call happens now.
     pub fn begin(&mut self, now: Time) {
         self.now = now;
@@ -62,7 +56,7 @@ impl<K: Kernel> Node<K> {
                 self.is_stopping = true;
                 self.tell_all(Event::Stop);
             }
-            Command::Abandon => self.let_go(),
+            Command::Abandon => self.abandon(),
         }
     }
 
@@ -71,42 +65,35 @@ impl<K: Kernel> Node<K> {
         self.tell_all(Event::Woken { gap });
     }
 
-    pub fn receive(&mut self, door: Door, received: &Received<'_>) -> Known {
-        let id = vrid(received.payload);
-        let now = self.now;
-        let at = self.routers.iter().position(|router| {
-            router.door == Some(door) && Some(router.desired.place.vrid) == id && !router.has_stopped
-        });
-        let Some(router) = at.and_then(|at| self.routers.get_mut(at)) else { return Known::Stranger };
-        match router.codec.decode(received, self.kernel.utc()) {
+    pub fn receive(&mut self, door: u32, received: &Received<'_>) -> Known {
+        let (now, utc, number) = (self.now, self.network.utc(), vrid(received.payload));
+        let is_meant = |router: &&mut Router<N::Socket>| {
+            Some(router.desired.place.vrid) == number && router.hears(door).is_some() && !router.has_stopped
+        };
+        let Some(router) = self.routers.iter_mut().find(is_meant) else { return Known::Stranger };
+        let id = router.id;
+        match router.codec.decode(received, utc) {
             Ok(advert) => {
                 router.board.counters.adverts_received.inc();
-                let id = router.id;
                 self.tell(id, Event::Advert { from: received.source, advert: &advert });
             }
             Err(error) => {
                 if router.count_error(now, &error) {
-                    let entry = Entry::Dropped { id: router.id, from: received.source, error };
-                    self.note(entry);
+                    self.note(Entry::Dropped { id, from: received.source, error });
                 }
             }
         }
         Known::Ours
     }
 
-    /// Another host announces an address of a virtual router.
-    pub fn contested(&mut self, id: RouterId) {
-        if self.router(id).is_some_and(|router| router.holds) {
-            self.tell(id, Event::Conflict);
-        }
-    }
-
-    pub fn changed(&mut self, change: Change) {
-        match change {
-            Change::Link(link) => self.follow_link(link),
-            Change::LinkGone { index, name } => self.follow_loss(index, &name),
-            Change::Address { index, address, added } => self.follow_address(index, address, added),
-            Change::Overrun => self.look_at_everything(),
+    pub fn found(&mut self, finding: Finding<N::Socket>) {
+        match finding {
+            Finding::Interface { name, up } => self.observe_interface(&name, up),
+            Finding::Seen { id, view } => self.see(id, view),
+            Finding::Looked { id, leftovers } => self.start(id, leftovers),
+            Finding::Robbed(id) => self.tell(id, Event::AddressGone),
+            Finding::Contested(id) => self.tell(id, Event::Conflict),
+            Finding::Released(id) => self.bury(id),
         }
     }
 
@@ -116,11 +103,8 @@ impl<K: Kernel> Node<K> {
         self.carry_out(outputs);
     }
 
-    /// After everything else: what was learned of addresses, a slice of the work, and what status shows.
-    pub fn settle(&mut self) {
-        self.look_where_touched();
-        self.work();
-        self.bury();
+    /// After everything else: what status shows.
+    pub fn show(&mut self) {
         for router in &mut self.routers {
             if let Some(machine) = self.machines.get(router.id) {
                 router.show(machine);
@@ -129,17 +113,10 @@ impl<K: Kernel> Node<K> {
     }
 }
 
-/// Whether somebody here speaks for the number in a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    Ours,
-    Stranger,
-}
-
-impl<K: Kernel> Node<K> {
-    pub fn new(kernel: K, journal: Arc<Mailbox<Entry>>) -> Self {
+impl<N: Network> Node<N> {
+    pub fn new(network: N, journal: Arc<Mailbox<Entry>>) -> Self {
         Self {
-            kernel,
+            network,
             now: Time::ZERO,
             machines: Routers::default(),
             routers: Vec::new(),
@@ -147,25 +124,12 @@ impl<K: Kernel> Node<K> {
             journal,
             is_ready: true,
             is_stopping: false,
-            turn: 0,
-            touched: Vec::new(),
             payload: Vec::with_capacity(2048),
         }
     }
 
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
-    /// Of the machines.
     pub fn next_deadline(&self) -> Option<Time> {
         self.machines.next_deadline()
-    }
-
-    /// When there is something to do, and be it at once.
-    pub fn next_work(&self) -> Option<Time> {
-        let work = self.routers.iter().filter(|router| router.has_work());
-        work.map(|router| router.pause.unwrap_or(Time::ZERO)).min()
     }
 
     /// Everything is handed over and taken away.
@@ -173,7 +137,11 @@ impl<K: Kernel> Node<K> {
         self.is_stopping && self.routers.is_empty()
     }
 
-    fn router(&mut self, id: RouterId) -> Option<&mut Router> {
+    pub fn socket(&self, door: u32) -> Option<&N::Socket> {
+        self.routers.iter().find_map(|router| router.hears(door)).map(|door| &door.socket)
+    }
+
+    fn router(&mut self, id: RouterId) -> Option<&mut Router<N::Socket>> {
         self.routers.iter_mut().find(|router| router.id == id)
     }
 
@@ -181,24 +149,10 @@ impl<K: Kernel> Node<K> {
         // One that does not fit is counted by the mailbox.
         let _ = self.journal.put(entry);
     }
-
-    /// What goes wrong again and again is told once in a while.
-    fn check<T>(&mut self, id: RouterId, doing: Doing, done: Result<T, Errno>) -> Option<T> {
-        let now = self.now;
-        match done {
-            Ok(value) => Some(value),
-            Err(errno) => {
-                if self.router(id).is_some_and(|router| router.may_complain(now, doing)) {
-                    self.note(Entry::Trouble { id, doing, errno });
-                }
-                None
-            }
-        }
-    }
 }
 
 /// Machines and their actions.
-impl<K: Kernel> Node<K> {
+impl<N: Network> Node<N> {
     fn tell(&mut self, id: RouterId, event: Event<'_>) {
         let outputs = self.machines.handle(self.now, id, event);
         self.carry_out(outputs);
@@ -210,184 +164,104 @@ impl<K: Kernel> Node<K> {
     }
 
     fn carry_out(&mut self, outputs: Outputs) {
-        let mut silent: SmallVec<[RouterId; 2]> = SmallVec::new();
         for (id, action) in outputs {
             match action {
                 Action::Advertise { priority, interval } => {
                     if !self.advertise(id, priority, interval) {
-                        silent.push(id);
+                        // Nothing is to be done about it but to know.
+                        self.machines.handle(self.now, id, Event::SendFailed);
                     }
                 }
-                _ => self.act(id, action),
+                Action::AddAddresses => self.network.order(Order::Hold(id)),
+                Action::RemoveAddresses => self.network.order(Order::LetGo(id)),
+                Action::Announce { repeat } => self.network.order(Order::Announce { id, repeat }),
+                Action::RoleChanged(change) => {
+                    let utc = self.network.utc();
+                    let Some(router) = self.router(id) else { continue };
+                    router.board.counters.count_role(change.to);
+                    router.note_role(change, utc);
+                    let priority = router.tracking.effective().priority;
+                    self.note(Entry::RoleChanged { id, change, priority });
+                }
+                Action::Notice(notice) => {
+                    self.router(id).into_iter().for_each(|router| router.board.counters.count_notice(notice));
+                    self.note(Entry::Notice { id, notice });
+                }
+                Action::Stopped => self.release(id),
             }
-        }
-        for id in silent {
-            let outputs = self.machines.handle(self.now, id, Event::SendFailed);
-            debug_assert!(outputs.is_empty(), "nothing is to be done about an advert that cannot be sent");
-        }
-    }
-
-    fn act(&mut self, id: RouterId, action: Action) {
-        let (journal, utc) = (self.journal.clone(), self.kernel.utc());
-        let Some(router) = self.router(id) else { return };
-        match action {
-            Action::Advertise { .. } => {}
-            Action::AddAddresses => {
-                router.holds = true;
-                router.pending.add();
-            }
-            Action::RemoveAddresses => {
-                router.holds = false;
-                router.pending.remove();
-            }
-            Action::Announce { repeat } => router.pending.announce(repeat),
-            Action::RoleChanged(change) => {
-                router.board.counters.count_role(change.to);
-                router.note_role(change, utc);
-                let priority = router.tracking.effective().priority;
-                let _ = journal.put(Entry::RoleChanged { id, change, priority });
-            }
-            Action::Notice(notice) => {
-                router.board.counters.count_notice(notice);
-                let _ = journal.put(Entry::Notice { id, notice });
-            }
-            Action::Stopped => router.has_stopped = true,
         }
     }
 
     /// To the group, or to every peer; `false`: nobody could be sent it.
     fn advertise(&mut self, id: RouterId, priority: u8, interval: Duration) -> bool {
-        let Self { kernel, machines, routers, payload, .. } = self;
+        let Self { network, machines, routers, payload, .. } = self;
         let Some(router) = routers.iter_mut().find(|router| router.id == id) else { return false };
-        let (Some(machine), Some(source), Some(door)) = (machines.get(id), router.source, router.door) else {
-            return false;
-        };
+        let Some(machine) = machines.get(id) else { return false };
         let advert = machine.settings().advert(priority, interval);
-        let mut failed = Errno::ENOTCONN;
-        let mut sent = false;
-        for destination in router.desired.destinations() {
-            router.codec.encode(&advert, source, destination, kernel.utc(), payload);
-            match kernel.send(door, payload, source, destination) {
-                Ok(()) => sent = true,
-                Err(errno) => failed = errno,
-            }
-        }
-        if sent {
-            router.board.counters.adverts_sent.inc();
-        } else {
-            router.board.counters.send_failures.inc();
-            self.check::<()>(id, Doing::Send, Err(failed));
-        }
-        sent
-    }
-}
-
-/// Addresses, a slice at a time.
-impl<K: Kernel> Node<K> {
-    fn work(&mut self) {
-        let count = self.routers.len();
-        for step in 0..count {
-            let at = (self.turn + step) % count;
-            if self.routers.get(at).is_some_and(|router| router.may_work(self.now)) {
-                self.turn = at + 1;
-                return self.work_on(at);
-            }
-        }
-    }
-
-    fn work_on(&mut self, at: usize) {
-        let Some(router) = self.routers.get_mut(at) else { return };
-        let id = router.id;
-        router.pause = None;
-        let Some(link) = router.link.clone() else {
-            // With the interface, its addresses are gone.
-            router.pending.clear();
-            router.dropped.clear();
-            return;
-        };
-        if !router.dropped.is_empty() {
-            let rest = router.dropped.split_off(router.dropped.len().min(SLICE));
-            let slice = std::mem::replace(&mut router.dropped, rest);
-            let done = self.kernel.remove(link.index, &slice);
-            self.check(id, Doing::Remove, done);
-            return;
-        }
-        match router.pending.next(router.desired.addresses.len()) {
-            Some(Slice::Add(range)) => {
-                let done = self.kernel.add(link.index, &router.desired.addresses[range]);
-                self.check(id, Doing::Add, done);
-            }
-            Some(Slice::Remove(range)) => {
-                let done = self.kernel.remove(link.index, &router.desired.addresses[range]);
-                self.check(id, Doing::Remove, done);
-            }
-            Some(Slice::Announce(range)) => self.announce(at, &link, range),
-            None => {}
-        }
-    }
-
-    fn announce(&mut self, at: usize, link: &Link, range: Range<usize>) {
-        let (Some(mac), Some(router)) = (link.mac, self.routers.get_mut(at)) else { return };
-        let Some(door) = router.door else { return };
-        let forwards = self.kernel.forwards(link, router.desired.place.family);
-        let addresses = router.desired.addresses.get(range.clone()).unwrap_or_default();
-        let frames: Vec<Frame> = addresses.iter().map(|ip| announcement(ip.addr(), mac, forwards)).collect();
-        match self.kernel.announce(door, &frames) {
-            Ok(sent) => {
-                router.board.counters.announcements.add(sent as u64);
-                if sent < frames.len() {
-                    router.pending.announce_from(range.start + sent);
-                    router.pause = Some(self.now + FULL);
+        let View { source, door, virtual_door, .. } = &router.view;
+        let mut done = Err(Errno::ENOTCONN);
+        if let (Some(source), Some(door)) = (*source, virtual_door.as_ref().or(door.as_ref())) {
+            for destination in router.desired.destinations() {
+                router.codec.encode(&advert, source, destination, network.utc(), payload);
+                let sent = network.send(&door.socket, payload, source, destination);
+                if done.is_err() {
+                    done = sent;
                 }
             }
-            Err(errno) => {
-                let id = router.id;
-                self.check::<()>(id, Doing::Announce, Err(errno));
-            }
         }
+        self.count_advert(id, done)
     }
 
-    /// Everything at once, slices or not.
-    pub fn abandon(&mut self) {
-        self.let_go();
-        while self.next_work().is_some() {
-            self.work();
+    fn count_advert(&mut self, id: RouterId, done: Result<(), Errno>) -> bool {
+        let now = self.now;
+        let Some(router) = self.router(id) else { return false };
+        let counters = &router.board.counters;
+        if done.is_ok() {
+            counters.adverts_sent.inc()
+        } else {
+            counters.send_failures.inc()
         }
-        self.bury();
+        if let Err(errno) = done
+            && router.complaints.may(now, Doing::Send)
+        {
+            self.note(Entry::Trouble { id, doing: Doing::Send, errno });
+        }
+        done.is_ok()
+    }
+
+    fn release(&mut self, id: RouterId) {
+        self.router(id).into_iter().for_each(|router| router.has_stopped = true);
+        self.network.order(Order::Release(id));
     }
 
     /// Without a word to the machines: nobody takes over in an orderly way.
-    fn let_go(&mut self) {
+    pub fn abandon(&mut self) {
         self.is_stopping = true;
-        let held: Vec<(RouterId, Duration)> = (self.routers.iter().filter(|router| router.holds))
-            .map(|router| (router.id, router.desired.settings.interval))
-            .collect();
-        for (id, interval) in held {
-            self.advertise(id, 0, interval);
-            self.act(id, Action::RemoveAddresses);
-        }
-        for router in &mut self.routers {
-            router.has_stopped = true;
+        let all: Vec<(RouterId, Duration)> =
+            self.routers.iter().map(|router| (router.id, router.desired.settings.interval)).collect();
+        for (id, interval) in all {
+            if self.machines.get(id).is_some_and(|machine| machine.role() == crate::machine::Role::Active) {
+                self.advertise(id, 0, interval);
+                self.network.order(Order::LetGo(id));
+            }
+            self.release(id);
+            self.machines.remove(id);
         }
     }
 
-    /// Those that have ended, and have nothing left.
-    fn bury(&mut self) {
-        while let Some(at) = self.routers.iter().position(Router::is_gone) {
-            let router = self.routers.remove(at);
-            self.machines.remove(router.id);
-            if let Some(door) = router.door {
-                self.kernel.close(door);
-            }
-            self.kernel.ignore(router.id);
-            router.board.show(super::board::Shown::default());
-            self.note(Entry::Stopped { id: router.id });
-        }
+    /// Nothing of it is left.
+    fn bury(&mut self, id: RouterId) {
+        let Some(at) = self.routers.iter().position(|router| router.id == id) else { return };
+        self.change_view(id, View::default());
+        let router = self.routers.remove(at);
+        self.machines.remove(id);
+        router.board.show(super::board::Shown::default());
+        self.note(Entry::Stopped { id });
     }
 }
 
 /// Reloads.
-impl<K: Kernel> Node<K> {
+impl<N: Network> Node<N> {
     fn apply(&mut self, assigned: Vec<Assigned>) {
         let removed: Vec<RouterId> = (self.routers.iter().map(|router| router.id))
             .filter(|id| !assigned.iter().any(|assigned| assigned.id == *id))
@@ -395,18 +269,11 @@ impl<K: Kernel> Node<K> {
         for id in removed {
             self.tell(id, Event::Stop);
         }
-        // All are there before the first one starts: members of a group start as one.
-        let mut new = Vec::new();
         for assigned in assigned {
-            if self.router(assigned.id).is_some() {
-                self.reconfigure(assigned);
-            } else {
-                new.push(assigned.id);
-                self.insert(assigned);
+            match self.router(assigned.id).is_some() {
+                true => self.reconfigure(assigned),
+                false => self.insert(assigned),
             }
-        }
-        for id in new {
-            self.start(id);
         }
     }
 
@@ -420,22 +287,21 @@ impl<K: Kernel> Node<K> {
         GroupId::try_from(at).ok()
     }
 
+    /// It starts when the hands have looked at its interface.
     fn insert(&mut self, assigned: Assigned) {
         let group = self.group(assigned.desired.group.as_ref());
-        let settings = assigned.desired.settings.clone();
-        self.machines.insert(assigned.id, group, settings);
-        self.routers.push(Router::new(assigned));
+        self.machines.insert(assigned.id, group, assigned.desired.settings.clone());
+        let router = Router::new(assigned);
+        self.network.order(Order::Keep(Box::new(router.charge())));
+        self.routers.push(router);
     }
 
-    fn start(&mut self, id: RouterId) {
-        let leftovers = self.look(id);
-        self.look_at_tracked(id);
+    fn start(&mut self, id: RouterId, leftovers: bool) {
         self.tell(id, Event::Ready(self.is_ready));
         self.tell_effect(id);
-        if let Some(router) = self.router(id) {
-            let (link_up, source) = (router.is_up(), router.source);
-            self.tell(id, Event::Started { link_up, source, leftovers });
-        }
+        let Some(router) = self.router(id) else { return };
+        let (link_up, source) = (router.view.up, router.view.source);
+        self.tell(id, Event::Started { link_up, source, leftovers });
     }
 
     fn reconfigure(&mut self, assigned: Assigned) {
@@ -443,25 +309,41 @@ impl<K: Kernel> Node<K> {
         let group = self.group(desired.group.as_ref());
         self.machines.set_group(id, group);
         let Some(router) = self.router(id) else { return };
-        let before = std::mem::take(&mut router.desired.addresses);
         router.reconfigure(desired);
-        let has_changed = before != router.desired.addresses;
-        if router.holds && has_changed {
-            let is_gone = |ip: &IpNet| !router.desired.addresses.contains(ip);
-            router.dropped.extend(before.into_iter().filter(is_gone));
-            router.pending.add();
-            router.pending.announce(router.desired.settings.garp.repeat);
-        }
-        if has_changed {
-            self.eavesdrop(id);
-        }
-        self.look_at_tracked(id);
-        let Some(router) = self.router(id) else { return };
+        let charge = router.charge();
         let mut settings = router.desired.settings.clone();
         settings.priority = router.tracking.effective().priority;
+        // Before what the machine wants done with the addresses.
+        self.network.order(Order::Keep(Box::new(charge)));
         self.tell(id, Event::Reconfigured(&settings));
         self.tell_effect(id);
-        self.look_and_tell(id);
+    }
+}
+
+/// What is seen.
+impl<N: Network> Node<N> {
+    fn see(&mut self, id: RouterId, view: View<N::Socket>) {
+        let (up, source) = (view.up, view.source);
+        self.change_view(id, view);
+        self.tell(id, Event::Source(source));
+        self.tell(id, Event::Link { up });
+    }
+
+    /// Listens at each door once, however many virtual routers share it.
+    fn change_view(&mut self, id: RouterId, view: View<N::Socket>) {
+        for door in view.doors() {
+            if self.socket(door.number).is_none()
+                && let Err(errno) = self.network.watch(door)
+            {
+                self.note(Entry::Trouble { id, doing: Doing::Open, errno });
+            }
+        }
+        let Some(router) = self.router(id) else { return };
+        let before = std::mem::replace(&mut router.view, view);
+        for door in before.doors().filter(|door| self.routers.iter().all(|router| router.hears(door.number).is_none()))
+        {
+            self.network.unwatch(door);
+        }
     }
 
     fn observe(&mut self, id: RouterId, index: usize, is_up: bool) {
@@ -471,154 +353,8 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    fn tell_effect(&mut self, id: RouterId) {
-        if let Some(router) = self.router(id) {
-            let effective = router.tracking.effective();
-            self.tell(id, Event::Tracked { priority: effective.priority, fault: effective.fault });
-        }
-    }
-}
-
-/// Interfaces and what stands on them.
-impl<K: Kernel> Node<K> {
-    /// Finds the interface, opens the way for adverts, and removes what a dead process has left of the addresses.
-    fn look(&mut self, id: RouterId) -> bool {
-        let Some(place) = self.router(id).map(|router| router.desired.place.clone()) else { return false };
-        let found = self.kernel.link(&place.interface);
-        let link = self.check(id, Doing::Look, found).flatten();
-        self.attach(id, link);
-        let Some(index) = self.router(id).and_then(|router| router.link.as_ref()).map(|link| link.index) else {
-            return false;
-        };
-        let addresses = self.kernel.addresses(index);
-        let addresses = self.check(id, Doing::Look, addresses).unwrap_or_default();
-        let Some(router) = self.router(id) else { return false };
-        router.source = router.find_source(&addresses);
-        if router.holds {
-            return false;
-        }
-        let wanted = &router.desired.addresses;
-        let left: Vec<IpNet> =
-            addresses.iter().filter(|a| a.ours && wanted.contains(&a.ip)).map(|address| address.ip).collect();
-        if !left.is_empty() {
-            let done = self.kernel.remove(index, &left);
-            self.check(id, Doing::Remove, done);
-        }
-        !left.is_empty()
-    }
-
-    /// To the interface as it is now. One that went away and came back is another one.
-    fn attach(&mut self, id: RouterId, link: Option<Link>) {
-        let Some(router) = self.routers.iter_mut().find(|router| router.id == id) else { return };
-        let who = |link: &Option<Link>| link.as_ref().map(|link| (link.index, link.mac));
-        let is_same = who(&router.link) == who(&link);
-        router.link = link.clone();
-        if is_same && router.door.is_some() {
-            return;
-        }
-        router.source = None;
-        if let Some(door) = router.door.take() {
-            self.kernel.close(door);
-        }
-        self.kernel.ignore(id);
-        if let Some(link) = link {
-            let opened = self.kernel.open(&link, &router.desired.place);
-            let door = self.check(id, Doing::Open, opened);
-            if let Some(router) = self.router(id) {
-                router.door = door;
-            }
-            self.eavesdrop(id);
-        }
-    }
-
-    fn eavesdrop(&mut self, id: RouterId) {
-        let Some(router) = self.routers.iter().find(|router| router.id == id) else { return };
-        if let Some(link) = &router.link {
-            let addresses: Vec<IpAddr> = router.desired.addresses.iter().map(IpNet::addr).collect();
-            let done = self.kernel.eavesdrop(id, link, &addresses);
-            self.check(id, Doing::Open, done);
-        }
-    }
-
-    fn look_and_tell(&mut self, id: RouterId) {
-        self.look(id);
-        let Some(router) = self.router(id) else { return };
-        let (up, source) = (router.is_up(), router.source);
-        self.tell(id, Event::Source(source));
-        self.tell(id, Event::Link { up });
-    }
-
-    fn look_at_everything(&mut self) {
-        let all: Vec<RouterId> = self.routers.iter().map(|router| router.id).collect();
-        for id in all {
-            self.look_and_tell(id);
-            self.look_at_tracked(id);
-            self.tell_effect(id);
-            self.tell(id, Event::AddressGone);
-        }
-    }
-
-    fn look_at_tracked(&mut self, id: RouterId) {
-        let Some(router) = self.router(id) else { return };
-        let names: Vec<String> = router
-            .desired
-            .track
-            .iter()
-            .filter_map(|track| match &track.what {
-                Tracked::Interface(name) => Some(name.clone()),
-                Tracked::Pool { .. } | Tracked::Script(_) => None,
-            })
-            .collect();
-        for name in names {
-            let found = self.kernel.link(&name);
-            let is_up = self.check(id, Doing::Look, found).flatten().is_some_and(|link| link.up);
-            if let Some(router) = self.router(id) {
-                router.observe_interface(&name, is_up);
-            }
-        }
-    }
-
-    fn follow_link(&mut self, link: Link) {
-        self.observe_interface(&link.name, link.up);
-        for at in 0..self.routers.len() {
-            let Some(router) = self.routers.get(at) else { return };
-            let (id, known) = (router.id, router.link.as_ref());
-            if router.desired.place.interface != link.name {
-                // It was renamed, which for us is gone.
-                if known.is_some_and(|known| known.index == link.index) {
-                    self.lose(id);
-                }
-                continue;
-            }
-            if known.map(|known| known.index) != Some(link.index) {
-                self.look_and_tell(id);
-            } else if known != Some(&link) {
-                self.attach(id, Some(link.clone()));
-                self.touched.push(link.index);
-                self.tell(id, Event::Link { up: link.up });
-            }
-        }
-    }
-
-    fn follow_loss(&mut self, index: u32, name: &str) {
-        self.observe_interface(name, false);
-        let lost: Vec<RouterId> = (self.routers.iter())
-            .filter(|router| router.link.as_ref().is_some_and(|link| link.index == index))
-            .map(|router| router.id)
-            .collect();
-        for id in lost {
-            self.lose(id);
-        }
-    }
-
-    fn lose(&mut self, id: RouterId) {
-        self.attach(id, None);
-        self.tell(id, Event::Link { up: false });
-        self.tell(id, Event::Source(None));
-    }
-
     fn observe_interface(&mut self, name: &str, is_up: bool) {
-        let concerned: Vec<RouterId> = (self.routers.iter_mut())
+        let concerned: SmallVec<[RouterId; 4]> = (self.routers.iter_mut())
             .filter_map(|router| router.observe_interface(name, is_up).then_some(router.id))
             .collect();
         for id in concerned {
@@ -626,46 +362,10 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    fn follow_address(&mut self, index: u32, address: Address, added: bool) {
-        if !address.ours {
-            self.touched.push(index);
-        }
-        if added {
-            return;
-        }
-        let robbed: SmallVec<[RouterId; 2]> = (self.routers.iter())
-            .filter(|router| router.holds && router.link.as_ref().is_some_and(|link| link.index == index))
-            .filter(|router| router.desired.addresses.contains(&address.ip))
-            .map(|router| router.id)
-            .collect();
-        for id in robbed {
-            self.tell(id, Event::AddressGone);
-        }
-    }
-
-    /// Once for all that happened in this turn.
-    fn look_where_touched(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable();
-        touched.dedup();
-        for index in touched.drain(..) {
-            let Ok(addresses) = self.kernel.addresses(index) else { continue };
-            self.learn_addresses(index, &addresses);
-        }
-        self.touched = touched;
-    }
-
-    fn learn_addresses(&mut self, index: u32, addresses: &[Address]) {
-        for at in 0..self.routers.len() {
-            let Some(router) = self.routers.get_mut(at) else { return };
-            if router.link.as_ref().is_none_or(|link| link.index != index) {
-                continue;
-            }
-            let (id, source) = (router.id, router.find_source(addresses));
-            if source != router.source {
-                router.source = source;
-                self.tell(id, Event::Source(source));
-            }
+    fn tell_effect(&mut self, id: RouterId) {
+        if let Some(router) = self.router(id) {
+            let effective = router.tracking.effective();
+            self.tell(id, Event::Tracked { priority: effective.priority, fault: effective.fault });
         }
     }
 }

@@ -1,20 +1,16 @@
-//! One virtual router, as the thread keeps it: all but its machine.
+//! One virtual router, as the head keeps it beside its machine.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use lb_core::config::Tracked;
 
 use super::board::{Board, Shown};
 use super::desired::Desired;
-use super::kernel::Door;
-use super::letters::{Assigned, Doing};
-use super::slices::Pending;
-use crate::machine::Machine;
-use crate::net::{Address, Link};
-use crate::packet::{Codec, Family, PacketError};
+use super::holding::Complaints;
+use super::letters::{Assigned, Charge, Door, View};
+use crate::machine::{Machine, RoleChange};
+use crate::packet::{Codec, PacketError};
 use crate::priority::Tracking;
 use crate::routers::RouterId;
 use crate::time::Time;
@@ -22,32 +18,21 @@ use crate::time::Time;
 /// One line about packets of a kind in so long.
 const QUIET: Duration = Duration::from_secs(60);
 
-pub struct Router {
+pub struct Router<S> {
     pub id: RouterId,
     pub board: Arc<Board>,
     pub desired: Desired,
     pub codec: Codec,
     pub tracking: Tracking,
-    /// The interface of its addresses, while it is there.
-    pub link: Option<Link>,
-    pub door: Option<Door>,
-    /// What adverts are sent from.
-    pub source: Option<IpAddr>,
-    /// The addresses are to be on the interface.
-    pub holds: bool,
-    pub pending: Pending,
-    /// The queue of its interface was full: work goes on then.
-    pub pause: Option<Time>,
-    /// A reload took them out, and they are still there.
-    pub dropped: Vec<IpNet>,
+    pub view: View<S>,
     /// Its machine has ended.
     pub has_stopped: bool,
+    pub complaints: Complaints,
     shown: Shown,
     reported: [Option<Time>; PacketError::LABELS.len()],
-    complained: Option<(Doing, Time)>,
 }
 
-impl Router {
+impl<S> Router<S> {
     pub fn new(assigned: Assigned) -> Self {
         let Assigned { id, desired, board } = assigned;
         Self {
@@ -56,59 +41,45 @@ impl Router {
             codec: Codec::new(desired.wire.clone()),
             tracking: desired.tracking(),
             desired,
-            link: None,
-            door: None,
-            source: None,
-            holds: false,
-            pending: Pending::default(),
-            pause: None,
-            dropped: Vec::new(),
+            view: View::default(),
             has_stopped: false,
+            complaints: Complaints::default(),
             shown: Shown::default(),
             reported: Default::default(),
-            complained: None,
         }
     }
 
-    pub fn has_work(&self) -> bool {
-        !self.pending.is_empty() || !self.dropped.is_empty()
+    pub fn charge(&self) -> Charge {
+        let Desired { place, accept, source, addresses, settings, track, .. } = &self.desired;
+        let tracked = track.iter().filter_map(|track| match &track.what {
+            Tracked::Interface(name) => Some(name.clone()),
+            Tracked::Pool { .. } | Tracked::Script(_) => None,
+        });
+        Charge {
+            id: self.id,
+            place: place.clone(),
+            accept: *accept,
+            source: *source,
+            addresses: addresses.clone(),
+            repeat: settings.garp.repeat,
+            tracked: tracked.collect(),
+            board: self.board.clone(),
+        }
     }
 
-    pub fn may_work(&self, now: Time) -> bool {
-        self.has_work() && self.pause.is_none_or(|pause| pause <= now)
+    pub fn hears(&self, door: u32) -> Option<&Door<S>> {
+        self.view.doors().find(|known| known.number == door)
     }
 
-    /// Ended, and nothing of it is left.
-    pub fn is_gone(&self) -> bool {
-        self.has_stopped && !self.has_work()
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.up)
-    }
-
-    /// What adverts can be sent from: the node's own address where the file names it; else the interface's primary one,
-    /// or for IPv6 the link-local one (RFC 9568 section 5.1.2.1). None that is still probed for duplicates.
-    pub fn find_source(&self, addresses: &[Address]) -> Option<IpAddr> {
-        let v6 = self.desired.place.family == Family::V6;
-        let mut usable = addresses.iter().filter(|a| a.ip.addr().is_ipv6() == v6 && !a.ours && a.is_usable());
-        let found = match self.desired.source {
-            Some(source) => usable.find(|address| address.ip.addr() == source),
-            None if v6 => usable.find(|address| address.is_link_local()),
-            None => usable.find(|address| !address.secondary),
-        };
-        found.map(|address| address.ip.addr())
-    }
-
-    /// `true`: the state of that interface matters to it.
+    /// `true`: the state of that interface has an effect.
     pub fn observe_interface(&mut self, name: &str, is_up: bool) -> bool {
-        let mut changed = false;
+        let mut has_effect = false;
         for (index, track) in self.desired.track.iter().enumerate() {
             if matches!(&track.what, Tracked::Interface(tracked) if tracked == name) {
-                changed |= self.tracking.observe(index, is_up).is_some();
+                has_effect |= self.tracking.observe(index, is_up).is_some();
             }
         }
-        changed
+        has_effect
     }
 
     /// What was seen of the things that a reload keeps is still so.
@@ -137,29 +108,20 @@ impl Router {
         is_news
     }
 
-    /// Whether something that goes wrong may be told now.
-    pub fn may_complain(&mut self, now: Time, doing: Doing) -> bool {
-        let is_repeated = self.complained.is_some_and(|(what, at)| what == doing && now.since(at) < QUIET);
-        if !is_repeated {
-            self.complained = Some((doing, now));
-        }
-        !is_repeated
-    }
-
-    /// Why its role is what it is.
-    pub fn note_role(&mut self, change: crate::machine::RoleChange, utc: Duration) {
+    /// When and why its role is what it is.
+    pub fn note_role(&mut self, change: RoleChange, utc: Duration) {
         self.shown.since = utc;
         self.shown.reason = Some(change.reason);
     }
 
-    /// Shows what has changed. A role that changed more than once since shows where it ended.
+    /// Shows what has changed.
     pub fn show(&mut self, machine: &Machine) {
         let new = Shown {
             role: machine.role(),
             is_leaving: machine.is_leaving(),
             priority: machine.settings().priority,
             active_router: machine.active_router(),
-            source: self.source,
+            source: self.view.source,
             since: self.shown.since,
             reason: self.shown.reason,
             tracked: self.tracking.trackers().iter().map(|tracker| tracker.is_up).collect(),

@@ -6,8 +6,13 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
-/// Above ordinary threads, below the kernel's own (sched(7)).
-const PRIORITY: i32 = 20;
+/// Above ordinary threads, below the kernel's own (sched(7)). The head goes before the hands.
+#[derive(Debug, Clone, Copy)]
+pub enum Rank {
+    Hands = 19,
+    Head = 20,
+}
+
 /// Of the stack: more than the deepest call takes.
 const STACK: usize = 128 << 10;
 
@@ -20,16 +25,16 @@ pub struct Standing {
 }
 
 /// For the calling thread; memory, for the process.
-pub fn set_up() -> Standing {
-    let standing = Standing { real_time: real_time(), locked: lock_memory() };
+pub fn set_up(rank: Rank) -> Standing {
+    let standing = Standing { real_time: real_time(rank), locked: lock_memory() };
     touch_stack();
     standing
 }
 
 /// Whatever is started from this thread is ordinary again.
 #[expect(unsafe_code, reason = "nix has no sched_setscheduler")]
-fn real_time() -> Result<(), Errno> {
-    let param = libc::sched_param { sched_priority: PRIORITY };
+fn real_time(rank: Rank) -> Result<(), Errno> {
+    let param = libc::sched_param { sched_priority: rank as i32 };
     // SAFETY: `param` lives during the call, which writes nothing; 0 is the calling thread.
     let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const param) };
     Errno::result(done).map(drop)

@@ -1,6 +1,6 @@
 //! A node over a kernel of the tests' own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use nix::errno::Errno;
 
 use super::board::Board;
 use super::desired::{Desired, Place};
+use super::hands::Hands;
 use super::journal;
-use super::kernel::{Door, Kernel};
-use super::letters::{Assigned, Command, Entry};
+use super::kernel::{Kernel, Network};
+use super::letters::{Assigned, Command, Door, Entry, Order};
 use super::mailbox::Mailbox;
 use super::node::{Known, Node};
 use crate::machine::{Garp, Preempt, Role, Settings};
@@ -32,25 +33,70 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 struct Bench {
     links: Vec<Link>,
     /// Somebody else's.
-    own: Vec<Address>,
+    own: Vec<(u32, Address)>,
     held: BTreeSet<IpNet>,
-    sent: Vec<(IpAddr, u8)>,
+    left: Vec<IpNet>,
     announced: usize,
     opened: Vec<u32>,
     closed: usize,
-    is_deaf: bool,
     slices: Vec<usize>,
     overhears: Vec<(RouterId, usize)>,
+    refused: Vec<IpAddr>,
+    virtual_is_up: bool,
+}
+
+/// The network of the head.
+#[derive(Default)]
+struct Net {
+    sent: Vec<(IpAddr, u8)>,
+    is_deaf: bool,
+    orders: VecDeque<Order>,
+    watched: Vec<u32>,
+}
+
+impl Network for Net {
+    type Socket = u32;
+
+    fn send(&mut self, _socket: &u32, payload: &[u8], _source: IpAddr, to: IpAddr) -> Result<(), Errno> {
+        if self.is_deaf {
+            return Err(Errno::EPERM);
+        }
+        self.sent.push((to, payload[2]));
+        Ok(())
+    }
+
+    fn watch(&mut self, door: &Door<u32>) -> Result<(), Errno> {
+        self.watched.push(door.number);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, door: &Door<u32>) {
+        self.watched.retain(|number| *number != door.number);
+    }
+
+    fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    fn utc(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 impl Kernel for Bench {
+    type Socket = u32;
+
     fn link(&mut self, name: &str) -> Result<Option<Link>, Errno> {
         Ok(self.links.iter().find(|link| link.name == name).cloned())
     }
 
-    fn addresses(&mut self, _index: u32) -> Result<Vec<Address>, Errno> {
-        let ours = self.held.iter().map(|ip| Address { ours: true, ..address(*ip) });
-        Ok(self.own.iter().copied().chain(ours).collect())
+    fn link_with(&mut self, address: IpAddr) -> Result<Option<Link>, Errno> {
+        let found = self.own.iter().find(|(_, known)| known.ip.addr() == address);
+        Ok(found.and_then(|(index, _)| self.links.iter().find(|link| link.index == *index)).cloned())
+    }
+
+    fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Errno> {
+        Ok(self.own.iter().filter(|(at, _)| *at == index).map(|(_, address)| *address).collect())
     }
 
     fn add(&mut self, _index: u32, addresses: &[IpNet]) -> Result<(), Errno> {
@@ -65,26 +111,23 @@ impl Kernel for Bench {
         Ok(())
     }
 
-    fn open(&mut self, link: &Link, _place: &Place) -> Result<Door, Errno> {
-        self.opened.push(link.index);
-        Ok(self.opened.len() as Door)
+    fn was_left(&self, address: &IpNet) -> bool {
+        self.left.contains(address)
     }
 
-    fn close(&mut self, _door: Door) {
-        self.closed += 1;
-    }
-
-    fn send(&mut self, _door: Door, payload: &[u8], _source: IpAddr, to: IpAddr) -> Result<(), Errno> {
-        if self.is_deaf {
-            return Err(Errno::EPERM);
-        }
-        self.sent.push((to, payload[2]));
+    fn enter(&mut self, _link: &Link, _family: Family) -> Result<(), Errno> {
         Ok(())
     }
 
-    fn announce(&mut self, _door: Door, frames: &[Frame]) -> Result<usize, Errno> {
-        self.announced += frames.len();
-        Ok(frames.len())
+    fn leave(&mut self, _link: &Link) {}
+
+    fn open(&mut self, link: &Link, _place: &Place) -> Result<Door<u32>, Errno> {
+        self.opened.push(link.index);
+        Ok(Door { number: self.opened.len() as u32, socket: 0 })
+    }
+
+    fn close(&mut self, _door: &Door<u32>) {
+        self.closed += 1;
     }
 
     fn eavesdrop(&mut self, id: RouterId, _link: &Link, addresses: &[IpAddr]) -> Result<(), Errno> {
@@ -97,12 +140,39 @@ impl Kernel for Bench {
         self.overhears.retain(|(known, _)| *known != id);
     }
 
+    fn announce(&mut self, _link: &Link, frames: &[Frame]) -> Result<usize, Errno> {
+        self.announced += frames.len();
+        Ok(frames.len())
+    }
+
     fn forwards(&mut self, _link: &Link, _family: Family) -> bool {
         false
     }
 
-    fn utc(&self) -> Duration {
-        Duration::from_secs(1)
+    fn make_virtual(&mut self, _id: RouterId, _parent: &Link, _place: &Place) -> Result<Link, Errno> {
+        self.links.push(link("lb51.eth0", 7));
+        Ok(link("lb51.eth0", 7))
+    }
+
+    fn raise_virtual(&mut self, _id: RouterId, _place: &Place) -> Result<Door<u32>, Errno> {
+        self.virtual_is_up = true;
+        Ok(Door { number: 1000, socket: 0 })
+    }
+
+    fn lower_virtual(&mut self, _id: RouterId) -> Result<(), Errno> {
+        assert!(self.held.is_empty(), "the addresses go first");
+        self.virtual_is_up = false;
+        Ok(())
+    }
+
+    fn remove_virtual(&mut self, _id: RouterId) -> Result<(), Errno> {
+        self.links.retain(|link| link.index != 7);
+        Ok(())
+    }
+
+    fn refuse(&mut self, addresses: &[IpAddr]) -> Result<(), Errno> {
+        self.refused = addresses.to_vec();
+        Ok(())
     }
 }
 
@@ -152,7 +222,8 @@ fn desired(priority: u8, count: usize) -> Desired {
 }
 
 struct Scene {
-    node: Node<Bench>,
+    node: Node<Net>,
+    hands: Hands<Bench>,
     board: Arc<Board>,
     journal: Arc<Mailbox<Entry>>,
     now: Time,
@@ -161,9 +232,10 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let journal = Arc::new(Mailbox::new(journal::SIZE, false).unwrap());
-        let own = vec![address(format!("{HERE}/24").parse().unwrap())];
+        let own = vec![(2, address(format!("{HERE}/24").parse().unwrap()))];
         let bench = Bench { links: vec![link("eth0", 2), link("eth1", 3)], own, ..Bench::default() };
-        Self { node: Node::new(bench, journal.clone()), board: Arc::default(), journal, now: Time::ZERO }
+        let (node, hands) = (Node::new(Net::default(), journal.clone()), Hands::new(bench, journal.clone()));
+        Self { node, hands, board: Arc::default(), journal, now: Time::ZERO }
     }
 
     fn running(desired: Desired) -> Self {
@@ -190,15 +262,31 @@ impl Scene {
     }
 
     fn change(&mut self, change: Change) {
-        self.node.begin(self.now);
-        self.node.changed(change);
+        self.hands.begin(self.now);
+        self.hands.changed(change);
         self.settle();
     }
 
+    /// Until nobody has anything to do.
     fn settle(&mut self) {
-        self.node.settle();
-        while self.node.next_work().is_some() {
-            self.node.settle();
+        loop {
+            self.exchange();
+            self.hands.settle();
+            let is_quiet = self.node.network.orders.is_empty() && self.hands.findings.is_empty();
+            if is_quiet && self.hands.next_work().is_none() {
+                return self.node.show();
+            }
+        }
+    }
+
+    fn exchange(&mut self) {
+        self.node.begin(self.now);
+        self.hands.begin(self.now);
+        for order in std::mem::take(&mut self.node.network.orders) {
+            self.hands.obey(order);
+        }
+        for finding in std::mem::take(&mut self.hands.findings) {
+            self.node.found(finding);
         }
     }
 
@@ -226,7 +314,7 @@ impl Scene {
     fn hear_bytes(&mut self, from: &str, payload: &[u8]) -> Known {
         let received = Received { source: ip(from), destination: ip(HERE), ttl: 255, payload };
         self.node.begin(self.now);
-        let door = self.node.kernel.opened.len() as Door;
+        let door = self.kernel().opened.len() as u32;
         let known = self.node.receive(door, &received);
         self.settle();
         known
@@ -237,7 +325,11 @@ impl Scene {
     }
 
     fn kernel(&mut self) -> &mut Bench {
-        &mut self.node.kernel
+        &mut self.hands.kernel
+    }
+
+    fn sent(&self) -> &[(IpAddr, u8)] {
+        &self.node.network.sent
     }
 }
 
@@ -248,8 +340,8 @@ fn who_hears_nobody_takes_the_addresses_and_announces_them() {
     scene.pass(INTERVAL * 5);
     assert_eq!(scene.role(), Role::Active);
     assert_eq!((scene.kernel().held.len(), scene.kernel().announced), (3, 2 * 3));
-    assert!(scene.kernel().sent.iter().all(|sent| *sent == (ip(THERE), 100)));
-    assert_eq!(scene.board.counters.adverts_sent.get(), scene.kernel().sent.len() as u64);
+    assert!(scene.sent().iter().all(|sent| *sent == (ip(THERE), 100)));
+    assert_eq!(scene.board.counters.adverts_sent.get(), scene.sent().len() as u64);
 }
 
 #[test]
@@ -267,22 +359,30 @@ fn a_thousand_addresses_delay_no_advert() {
     scene.now += INTERVAL * 5;
     scene.node.begin(scene.now);
     scene.node.expire();
-    assert_eq!(scene.kernel().sent.len(), 1, "the advert comes first");
-    let (mut turns, mut on_the_way) = (0, 0);
-    while scene.node.next_work().is_some() {
-        scene.node.settle();
-        turns += 1;
-        // While work is under way, time passes and adverts go on.
-        scene.now += Duration::from_millis(10);
+    assert_eq!(scene.sent().len(), 1, "before any address");
+    // Adverts go on, whatever keeps the hands.
+    for _ in 0..10 {
+        scene.now += INTERVAL;
         scene.node.begin(scene.now);
-        if scene.node.next_deadline().is_some_and(|deadline| deadline <= scene.now) {
-            scene.node.expire();
-            on_the_way += 1;
-        }
+        scene.node.expire();
     }
-    assert!(scene.kernel().slices.iter().all(|slice| *slice <= super::slices::SLICE));
-    assert!(turns > 40 && on_the_way > 3, "{turns} turns with {on_the_way} adverts");
+    assert_eq!((scene.sent().len(), scene.kernel().held.len()), (11, 0));
+    scene.settle();
     assert_eq!((scene.kernel().held.len(), scene.kernel().announced), (1000, 2000));
+    assert!(scene.kernel().slices.iter().all(|slice| *slice <= super::slices::SLICE));
+}
+
+#[test]
+fn who_lets_go_while_the_addresses_are_being_added_ends_without_them() {
+    let mut scene = Scene::running(desired(100, 1000));
+    scene.now += INTERVAL * 5;
+    scene.node.begin(scene.now);
+    scene.node.expire();
+    scene.exchange();
+    scene.hands.settle();
+    assert_eq!(scene.kernel().held.len(), super::slices::SLICE);
+    scene.hear(THERE, 200);
+    assert_eq!((scene.role(), scene.kernel().held.len(), scene.kernel().announced), (Role::Backup, 0, 0));
 }
 
 #[test]
@@ -296,12 +396,14 @@ fn an_address_that_somebody_removes_comes_back() {
 }
 
 #[test]
-fn what_a_dead_process_left_is_removed_before_the_start() {
+fn what_a_dead_process_left_is_told_to_who_is_active() {
     let mut scene = Scene::new();
-    scene.kernel().held.insert(net(0));
+    scene.kernel().left = vec![net(0)];
     scene.apply(desired(100, 2));
     assert_eq!(scene.role(), Role::Backup);
-    assert!(scene.kernel().held.is_empty());
+    let sent = scene.sent().len();
+    scene.hear(THERE, 150);
+    assert!(scene.sent().len() > sent, "the one that is active must announce itself");
 }
 
 #[test]
@@ -312,6 +414,7 @@ fn the_interface_is_followed_by_its_name() {
     scene.change(Change::LinkGone { index: 2, name: "eth0".to_owned() });
     assert_eq!((scene.role(), scene.kernel().closed), (Role::Fault, 1));
     scene.kernel().links.push(link("eth0", 9));
+    scene.kernel().own[0].0 = 9;
     scene.change(Change::Link(link("eth0", 9)));
     scene.pass(INTERVAL * 5);
     assert_eq!((scene.role(), scene.kernel().held.len()), (Role::Active, 2));
@@ -335,21 +438,21 @@ fn without_an_address_to_send_from_it_waits() {
     scene.apply(desired(100, 1));
     assert_eq!(scene.role(), Role::Waiting);
     scene.kernel().own = own.clone();
-    scene.change(Change::Address { index: 2, address: own[0], added: true });
+    scene.change(Change::Address { index: 2, address: own[0].1, added: true });
     assert_eq!(scene.role(), Role::Backup);
 }
 
 #[test]
 fn a_reload_applies_the_difference_of_addresses_and_keeps_the_role() {
     let mut scene = Scene::active(desired(100, 3));
-    let (sent, announced) = (scene.kernel().sent.len(), scene.kernel().announced);
+    let (sent, announced) = (scene.sent().len(), scene.kernel().announced);
     let mut changed = desired(100, 4);
     changed.addresses.remove(0);
     changed.settings.addresses.remove(0);
     scene.apply(changed);
     assert_eq!(scene.role(), Role::Active);
     assert_eq!(scene.kernel().held, BTreeSet::from([net(1), net(2), net(3)]));
-    assert!(scene.kernel().sent.len() > sent && scene.kernel().announced > announced);
+    assert!(scene.sent().len() > sent && scene.kernel().announced > announced);
     assert_eq!(scene.board.counters.report().transitions.iter().map(|(_, n)| n).sum::<u64>(), 2);
 }
 
@@ -357,7 +460,7 @@ fn a_reload_applies_the_difference_of_addresses_and_keeps_the_role() {
 fn a_reload_without_it_hands_over_and_takes_everything_away() {
     let mut scene = Scene::active(desired(100, 2));
     scene.command(Command::Apply(Vec::new()));
-    assert_eq!(scene.kernel().sent.last(), Some(&(ip(THERE), 0)));
+    assert_eq!(scene.sent().last(), Some(&(ip(THERE), 0)));
     assert_eq!(scene.kernel().held.len(), 2, "until a successor is heard");
     scene.hear(THERE, 50);
     scene.pass(Duration::from_secs(1));
@@ -381,7 +484,7 @@ fn to_abandon_leaves_nothing_behind_and_says_so() {
     scene.command(Command::Abandon);
     assert!(scene.node.has_ended());
     assert!(scene.kernel().held.is_empty());
-    assert_eq!(scene.kernel().sent.last(), Some(&(ip(THERE), 0)));
+    assert_eq!(scene.sent().last(), Some(&(ip(THERE), 0)));
 }
 
 #[test]
@@ -420,7 +523,7 @@ fn packets_that_are_dropped_are_counted_and_the_first_is_told() {
 fn an_advert_that_cannot_be_sent_is_counted_and_told_once() {
     let mut scene = Scene::active(desired(100, 1));
     while scene.journal.take().is_some() {}
-    scene.kernel().is_deaf = true;
+    scene.node.network.is_deaf = true;
     scene.pass(INTERVAL * 4);
     assert_eq!(scene.board.counters.send_failures.get(), 4);
     assert!(matches!(scene.journal.take(), Some(Entry::Trouble { id: 1, errno: Errno::EPERM, .. })));
@@ -432,7 +535,7 @@ fn another_host_with_one_of_the_addresses_is_answered() {
     let mut scene = Scene::active(desired(100, 1));
     assert_eq!(scene.kernel().overhears, [(1, 1)]);
     let announced = scene.kernel().announced;
-    scene.node.contested(1);
+    scene.hands.contested(1);
     scene.settle();
     assert!(scene.kernel().announced > announced);
     assert!(scene.board.counters.report().notices.contains(&("conflict".to_owned(), 1)));
@@ -450,4 +553,39 @@ fn a_handover_is_told_to_who_asked() {
         _ => None,
     });
     assert_eq!(told, Some(Role::Backup));
+}
+
+#[test]
+fn with_a_virtual_mac_the_addresses_stand_on_an_interface_that_is_up_for_as_long() {
+    let mut with_mac = desired(100, 2);
+    with_mac.place.virtual_mac = true;
+    let mut scene = Scene::running(with_mac);
+    assert!(!scene.kernel().virtual_is_up, "a backup must not be heard from there");
+    scene.pass(INTERVAL * 5);
+    assert_eq!((scene.role(), scene.kernel().virtual_is_up, scene.kernel().held.len()), (Role::Active, true, 2));
+    assert!(scene.node.network.watched.contains(&1000));
+    scene.hear(THERE, 150);
+    assert_eq!((scene.role(), scene.kernel().virtual_is_up), (Role::Backup, false));
+    assert!(!scene.node.network.watched.contains(&1000));
+    scene.command(Command::Stop);
+    assert!(scene.node.has_ended());
+    assert_eq!(scene.kernel().links.len(), 2, "without the one that was made");
+}
+
+#[test]
+fn what_accepts_nothing_is_filtered_until_a_reload_accepts_it() {
+    let mut closed = desired(100, 2);
+    closed.accept = false;
+    let mut scene = Scene::running(closed);
+    assert_eq!(scene.kernel().refused, [net(0).addr(), net(1).addr()]);
+    scene.apply(desired(100, 2));
+    assert!(scene.kernel().refused.is_empty());
+}
+
+#[test]
+fn adverts_leave_where_the_address_of_the_node_is() {
+    let mut scene = Scene::new();
+    scene.kernel().own[0].0 = 3;
+    scene.apply(desired(100, 1));
+    assert_eq!((scene.role(), scene.kernel().opened.clone()), (Role::Backup, vec![3]));
 }

@@ -36,6 +36,11 @@ impl Waiter {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
+    pub fn forget(&self, fd: impl AsFd) {
+        // Only what is watched is forgotten.
+        let _ = self.epoll.delete(fd);
+    }
+
     /// Until `deadline`, or without waiting where there is none to wait for: `Wait::No`.
     pub fn wait(&mut self, until: Wait) -> io::Result<impl Iterator<Item = u64>> {
         let timeout = match until {
