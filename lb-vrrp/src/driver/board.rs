@@ -1,6 +1,7 @@
 //! What the thread shows of each virtual router. It never waits for those who look.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,9 @@ use crate::report::Counts;
 #[derive(Debug)]
 pub struct Board {
     pub counters: Counters,
+    /// Whether the addresses are ours, as of this moment. The hands look at it before they announce anything: nothing
+    /// is announced after it was said that they are somebody else's.
+    pub are_ours: AtomicBool,
     shown: ArcSwap<Shown>,
 }
 
@@ -68,7 +72,7 @@ pub struct Punctuality {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { counters: Counters::default(), shown: ArcSwap::from_pointee(Shown::default()) }
+        Self { counters: Counters::default(), are_ours: AtomicBool::new(false), shown: ArcSwap::from_pointee(Shown::default()) }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -273,6 +274,9 @@ impl<K: Kernel> Hands<K> {
     fn announce(&mut self, at: usize, link: &Link, range: Range<usize>) {
         let holding = &mut self.holdings[at];
         let (Some(mac), family) = (link.mac, holding.charge.place.family) else { return };
+        if !holding.charge.board.are_ours.load(Ordering::Acquire) {
+            return;
+        }
         let forwards = self.kernel.forwards(link, family);
         let addresses = holding.charge.addresses.get(range.clone()).unwrap_or_default();
         let frames: Vec<Frame> = addresses.iter().map(|ip| announcement(ip.addr(), mac, forwards)).collect();

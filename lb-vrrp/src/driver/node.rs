@@ -2,6 +2,7 @@
 //! says what happened.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -172,8 +173,8 @@ impl<N: Network> Node<N> {
                         self.machines.handle(self.now, id, Event::SendFailed);
                     }
                 }
-                Action::AddAddresses => self.network.order(Order::Hold(id)),
-                Action::RemoveAddresses => self.network.order(Order::LetGo(id)),
+                Action::AddAddresses => self.hold(id, true),
+                Action::RemoveAddresses => self.hold(id, false),
                 Action::Announce { repeat } => self.network.order(Order::Announce { id, repeat }),
                 Action::RoleChanged(change) => {
                     let utc = self.network.utc();
@@ -190,6 +191,11 @@ impl<N: Network> Node<N> {
                 Action::Stopped => self.release(id),
             }
         }
+    }
+
+    fn hold(&mut self, id: RouterId, holds: bool) {
+        self.router(id).into_iter().for_each(|router| router.board.are_ours.store(holds, Ordering::Release));
+        self.network.order(if holds { Order::Hold(id) } else { Order::LetGo(id) });
     }
 
     /// To the group, or to every peer; `false`: nobody could be sent it.
@@ -242,7 +248,7 @@ impl<N: Network> Node<N> {
         for (id, interval) in all {
             if self.machines.get(id).is_some_and(|machine| machine.role() == crate::machine::Role::Active) {
                 self.advertise(id, 0, interval);
-                self.network.order(Order::LetGo(id));
+                self.hold(id, false);
             }
             self.release(id);
             self.machines.remove(id);
