@@ -125,9 +125,9 @@ fn yields(advert: fn(&Lan) -> Advert) {
     let (lan, agent) = hears(advert);
     let _rival = Rival::start(&agent.wire, &advert(&lan), OFTEN);
     agent.await_active(false);
-    // It may say that it had the addresses, so that the rival announces them.
+    // It may say that it had the addresses, so that the rival announces them: for the last time after 20 intervals.
     let vip = agent.setup.vip();
-    hear_the_rival(&agent, 20.0);
+    hear_the_rival(&agent, 25.0);
     let after = agent.wire.take();
     let last = after.iter().rposition(Frame::is_advert).unwrap_or(0);
     assert!(!after[last..].iter().any(|frame| frame.announces(vip)), "{after:?}");

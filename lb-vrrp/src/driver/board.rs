@@ -72,7 +72,11 @@ pub struct Punctuality {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { counters: Counters::default(), are_ours: AtomicBool::new(false), shown: ArcSwap::from_pointee(Shown::default()) }
+        Self {
+            counters: Counters::default(),
+            are_ours: AtomicBool::new(false),
+            shown: ArcSwap::from_pointee(Shown::default()),
+        }
     }
 }
 
