@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
-.PHONY: help build demo test lint fuzz bench-failover bench-l4 bench-l7 install clean
+.PHONY: help build demo test lint fuzz bench-failover bench-l4 bench-l7 install deb clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -28,7 +28,7 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
-	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' deploy/real-server/lb-real-server 'tests/*.sh')
+	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' deploy/debian/p* deploy/real-server/lb-real-server 'tests/*.sh')
 	git ls-files -z '*.py' | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
 
 fuzz: ## run each fuzz target for SECONDS (60)
@@ -60,6 +60,17 @@ install: ## install what was built, its man pages, completions and systemd unit 
 	target/release/lb completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lb
 	target/release/lb completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lb
 	target/release/lb completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lb.fish
+
+deb: build ## a Debian package, in target/debian
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	rm -rf target/share
+	install -d target/share/man/man5 target/share/completions
+	target/release/lb man target/share/man/man1
+	target/release/lb man --config >target/share/man/man5/lb.yaml.5
+	target/release/lb completions bash >target/share/completions/lb.bash
+	target/release/lb completions zsh >target/share/completions/_lb
+	target/release/lb completions fish >target/share/completions/lb.fish
+	$(CARGO) deb --no-build
 
 clean: ## remove what was built
 	$(CARGO) clean

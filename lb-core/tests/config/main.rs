@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod corpus;
+mod deploy;
 mod diff;
 mod documents;
 mod layer4;
