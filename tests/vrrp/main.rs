@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `harness` | the hosts, hand-made packets, what is seen on the wire |
 //! | `drops` | packets that lb has to drop, count, and forget |
+//! | `nodes` | two lb nodes, and what happens to them |
 //! | `rules` | what lb makes of good packets |
 //! | `interop` | keepalived and FRR as the other node |
 //! | `sends` | what lb itself puts on the wire, byte by byte |
@@ -16,6 +17,7 @@
 mod drops;
 mod harness;
 mod interop;
+mod nodes;
 mod rules;
 mod sends;
 

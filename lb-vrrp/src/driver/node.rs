@@ -185,8 +185,10 @@ impl<N: Network> Node<N> {
                     self.note(Entry::RoleChanged { id, change, priority });
                 }
                 Action::Notice(notice) => {
-                    self.router(id).into_iter().for_each(|router| router.board.counters.count_notice(notice));
-                    self.note(Entry::Notice { id, notice });
+                    let now = self.now;
+                    if self.router(id).is_some_and(|router| router.count_notice(now, notice)) {
+                        self.note(Entry::Notice { id, notice });
+                    }
                 }
                 Action::Stopped => self.release(id),
             }

@@ -4,19 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::config::Tracked;
+use smallvec::SmallVec;
 
 use super::board::{Board, Shown};
 use super::desired::Desired;
 use super::holding::Complaints;
 use super::letters::{Assigned, Charge, Door, View};
-use crate::machine::{Machine, RoleChange};
+use crate::machine::{Machine, Notice, RoleChange};
 use crate::packet::{Codec, PacketError};
 use crate::priority::Tracking;
 use crate::routers::RouterId;
 use crate::time::Time;
 
-/// One line about packets of a kind in so long.
+/// One line about things of a kind in so long.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// What the log has been told, and when.
+#[derive(Debug, Default)]
+struct Told(SmallVec<[(&'static str, Time); 4]>);
+
+impl Told {
+    /// Labels are few, so the list is short.
+    fn is_news(&mut self, now: Time, label: &'static str) -> bool {
+        self.0.retain(|(_, at)| now.since(*at) < QUIET);
+        let is_known = self.0.iter().any(|(known, _)| *known == label);
+        if !is_known {
+            self.0.push((label, now));
+        }
+        !is_known
+    }
+}
 
 pub struct Router<S> {
     pub id: RouterId,
@@ -29,7 +46,7 @@ pub struct Router<S> {
     pub has_stopped: bool,
     pub complaints: Complaints,
     shown: Shown,
-    reported: [Option<Time>; PacketError::LABELS.len()],
+    told: Told,
 }
 
 impl<S> Router<S> {
@@ -45,7 +62,7 @@ impl<S> Router<S> {
             has_stopped: false,
             complaints: Complaints::default(),
             shown: Shown::default(),
-            reported: Default::default(),
+            told: Told::default(),
         }
     }
 
@@ -99,13 +116,13 @@ impl<S> Router<S> {
     /// Counts a packet that is dropped; `true`: the first of its kind in a while.
     pub fn count_error(&mut self, now: Time, error: &PacketError) -> bool {
         self.board.counters.count_error(error);
-        let label = error.label();
-        let Some(at) = PacketError::LABELS.iter().position(|known| *known == label) else { return false };
-        let is_news = self.reported[at].is_none_or(|reported| now.since(reported) >= QUIET);
-        if is_news {
-            self.reported[at] = Some(now);
-        }
-        is_news
+        self.told.is_news(now, error.label())
+    }
+
+    /// The same for what is odd. What ends a handover is always news.
+    pub fn count_notice(&mut self, now: Time, notice: Notice) -> bool {
+        self.board.counters.count_notice(notice);
+        matches!(notice, Notice::NobodyTookOver | Notice::NothingToYield) || self.told.is_news(now, notice.label())
     }
 
     /// When and why its role is what it is.

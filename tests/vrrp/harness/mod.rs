@@ -2,6 +2,7 @@
 
 mod agent;
 mod lan;
+mod node;
 mod packet;
 mod process;
 mod rival;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use agent::Agent;
 pub use lan::{Lan, OWN, PEER};
+pub use node::{Node, one, pair_config};
 pub use packet::{Advert, Mac, Sum, checksum, octets};
 pub use process::Process;
 pub use rival::Rival;
