@@ -10,6 +10,7 @@
 //! | [`health`] | the rise/fall machine, the probes, and the task that runs them |
 //! | [`script`] | a program of the operator's own, run without a shell |
 //! | [`tls_client`] | TLS towards backends |
+//! | [`peer`] | the link between the nodes of a file |
 //! | [`pem`] | certificates and keys in files, for both sides of TLS |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
 //! | [`metrics`] | the table of metric names, and the collector that reads the counters |
@@ -21,6 +22,7 @@ pub mod counters;
 mod fixtures;
 pub mod health;
 pub mod metrics;
+pub mod peer;
 pub mod pem;
 pub mod pool;
 pub mod scheduler;
