@@ -1,4 +1,4 @@
-//! Compiles the data plane: one C source, one object for each hook; and the clock beside it.
+//! Compiles the data plane: one C source, one object for each hook; the clock and the import of flows beside it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,12 @@ use std::process::Command;
 
 const SOURCES: &str = "bpf";
 /// Source, what it is compiled for, object.
-const OBJECTS: [(&str, &str, &str); 3] =
-    [("lb.c", "HOOK_XDP", "lb_xdp.o"), ("lb.c", "HOOK_TC", "lb_tc.o"), ("clock.c", "HOOK_XDP", "lb_clock.o")];
+const OBJECTS: [(&str, &str, &str); 4] = [
+    ("lb.c", "HOOK_XDP", "lb_xdp.o"),
+    ("lb.c", "HOOK_TC", "lb_tc.o"),
+    ("clock.c", "HOOK_XDP", "lb_clock.o"),
+    ("sync.c", "HOOK_XDP", "lb_sync.o"),
+];
 
 fn main() {
     println!("cargo:rerun-if-changed={SOURCES}");

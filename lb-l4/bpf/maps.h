@@ -32,6 +32,15 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } shortcuts SEC(".maps");
 
+/* A byte for each bucket: 1, a flow in it has changed so that other nodes should know. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 128); /* (l) an eighth of `flows` */
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} marks SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192); /* (l) */

@@ -346,20 +346,12 @@ inline_ __u32 insert_forward(struct work *work, const struct frontend *frontend,
 	return flow_insert(work);
 }
 
-/* Makes both entries of a nat flow. Place + 1 of the forward one. */
-function __u32 make_nat(struct work *work)
+/* Makes both entries of a nat flow, for which work->entry has the key of the replies. Place + 1 of the forward one. */
+inline_ __u32 enter_nat(struct work *work, const struct frontend *frontend, const struct dest *dest)
 {
-	struct frontend *frontend;
 	__u32 reply, forward;
 	struct flow *other;
-	struct dest *dest;
 
-	if (!work || !(frontend = frontend_at(work->frontend)) || !(dest = dest_at(work->dest)))
-		return 0;
-	work->why = DROP_SNAT_EXHAUSTED;
-	begin_reply(work, frontend, dest);
-	if (!(frontend->flags & FRONTEND_SNAT ? find_port(work) : is_free(work)))
-		return 0;
 	work->why = DROP_TABLE_FULL;
 	set_deltas(&work->entry);
 	reply = flow_insert(work);
@@ -372,6 +364,21 @@ function __u32 make_nat(struct work *work)
 	else if (other)
 		other->peer = forward;
 	return forward;
+}
+
+/* A new nat flow. Place + 1 of its forward entry. */
+function __u32 make_nat(struct work *work)
+{
+	struct frontend *frontend;
+	struct dest *dest;
+
+	if (!work || !(frontend = frontend_at(work->frontend)) || !(dest = dest_at(work->dest)))
+		return 0;
+	work->why = DROP_SNAT_EXHAUSTED;
+	begin_reply(work, frontend, dest);
+	if (!(frontend->flags & FRONTEND_SNAT ? find_port(work) : is_free(work)))
+		return 0;
+	return enter_nat(work, frontend, dest);
 }
 
 /* dr and tunnel: the backend answers the client by itself. */

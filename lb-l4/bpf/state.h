@@ -88,7 +88,7 @@ inline_ void count_active(struct flow *flow)
 /* What one direction has learned holds for the other. */
 inline_ void tell_peer(const struct flow *flow, __u32 place)
 {
-	const __u8 shared = FLOW_FIN_FWD | FLOW_FIN_BACK;
+	const __u8 shared = FLOW_FIN_FWD | FLOW_FIN_BACK | FLOW_SYNCED;
 	struct flow *peer = flow_at(flow->peer);
 
 	if (!peer || peer->peer != place)
@@ -100,6 +100,17 @@ inline_ void tell_peer(const struct flow *flow, __u32 place)
 	count_active(peer);
 }
 
+/* Other nodes should know of a change of the flow at that place. */
+inline_ void mark(const struct flow *flow, __u32 place)
+{
+	__u32 bucket = ((flow->flags & FLOW_REPLY ? flow->peer : place) - 1) / LB_WAYS, eight = bucket / 8;
+	__u8 *marked = bpf_map_lookup_elem(&marks, &eight);
+
+	/* Once for many flows: most are marked already where nobody takes the marks away. */
+	if (marked && !marked[bucket & 7])
+		marked[bucket & 7] = 1;
+}
+
 /* A packet of a known flow. */
 function int advance(struct work *work, __u32 place)
 {
@@ -107,6 +118,7 @@ function int advance(struct work *work, __u32 place)
 	struct frontend *frontend;
 	struct dest *dest;
 	__u8 state, closed = 0;
+	int is_news;
 	__u32 id;
 
 	if (!work || !flow)
@@ -128,11 +140,14 @@ function int advance(struct work *work, __u32 place)
 	/* A side that has closed may still receive for long; only when both have, time runs out whatever comes. */
 	if (state == flow->state && (state == FLOW_TIME_WAIT || !is_past(work->now, flow->renew)))
 		return 0;
+	is_news = state != flow->state || flow->flags & FLOW_SYNCED;
 	flow->state = state;
-	flow->flags |= closed;
+	flow->flags = (flow->flags & ~FLOW_SYNCED) | closed;
 	set_times(flow, timeout_of(frontend, state), work->now);
 	count_active(flow);
 	tell_peer(flow, place);
+	if (is_news)
+		mark(flow, place);
 	return 0;
 }
 

@@ -11,7 +11,7 @@
 
 /* Raise with every change that an older program or an older lb could not read: pinned maps of
  * another layout are left alone, and lb starts afresh beside them. */
-#define LB_LAYOUT 1
+#define LB_LAYOUT 2
 
 #define LB_WAYS 8
 
@@ -48,6 +48,7 @@ enum flow_flag {
 	FLOW_FIN_FWD = 4,  /* the client has closed */
 	FLOW_FIN_BACK = 8, /* the backend has closed */
 	FLOW_COUNTED = 16, /* in `loads` as active; else as inactive */
+	FLOW_SYNCED = 32,  /* another node has made it, and no packet of it has come here since it spoke of it last */
 };
 
 /* Where a frame goes. 20 bytes. `ifindex` 0: not known. */
@@ -68,7 +69,8 @@ struct flow {
 	__u8 state;
 	__u8 flags;
 	__u32 peer;    /* place + 1 of the other direction, bucket * LB_WAYS + way; 0: none (dr, tunnel) */
-	__u32 renew;   /* the first packet from then on sets `expires` anew: an eighth of the timeout after the last time */
+	__u32 renew;   /* the first packet from then on sets `expires` anew: an eighth of the timeout after the last time;
+	                * FLOW_SYNCED: that last time itself */
 	__u32 created;
 
 	struct addr new_src;
@@ -283,6 +285,33 @@ struct vlan {
 	__u32 parent;
 	__be16 tci;
 	__u16 zero;
+};
+
+/* A flow of another node, and what becomes of it: see sync.c. 80 bytes. */
+struct import {
+	struct flow_key key; /* as the client sends */
+	struct addr snat;    /* with snat_port: what the backend sees in place of the client; zero: the client */
+	__be16 snat_port;
+	__u16 incarnation; /* of dest */
+	__u32 dest;
+	__u32 age;   /* jiffies since its timeout began anew */
+	__u32 lived; /* and since its first packet */
+	__u8 state;
+	__u8 flags; /* FLOW_FIN_FWD, FLOW_FIN_BACK; FLOW_SYNCED: the other node has it from yet another one */
+	__u8 result; /* enum imported, written by the program */
+	__u8 zero[5];
+};
+
+enum imported {
+	IMPORT_NONE = 0, /* not looked at */
+	IMPORT_MADE,
+	IMPORT_CHANGED,
+	IMPORT_OLDER, /* than what this node knows of it */
+	IMPORT_OVER,  /* it has ended or expired */
+	IMPORT_GONE,  /* its destination is */
+	IMPORT_TAKEN, /* another flow has the addresses that its replies come with */
+	IMPORT_FULL,  /* the table */
+	IMPORT_END
 };
 
 #define SAMPLE_BYTES 128

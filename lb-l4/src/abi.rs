@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Raised with every change that another version could not read.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 pub const WAYS: usize = 8;
 pub const SAMPLE_BYTES: usize = 128;
 
@@ -77,6 +77,7 @@ pub mod flow_flag {
     pub const FIN_FWD: u8 = 4;
     pub const FIN_BACK: u8 = 8;
     pub const COUNTED: u8 = 16;
+    pub const SYNCED: u8 = 32;
 }
 
 #[repr(C)]
@@ -423,6 +424,35 @@ pub struct Sample {
     pub bytes: [u8; SAMPLE_BYTES],
 }
 
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Import {
+    pub key: FlowKey,
+    pub snat: Addr,
+    pub snat_port: Port,
+    pub incarnation: u16,
+    pub dest: u32,
+    pub age: u32,
+    pub lived: u32,
+    pub state: u8,
+    pub flags: u8,
+    pub result: u8,
+    pub zero: [u8; 5],
+}
+
+/// `enum imported`
+pub mod imported {
+    pub const NONE: u8 = 0;
+    pub const MADE: u8 = 1;
+    pub const CHANGED: u8 = 2;
+    pub const OLDER: u8 = 3;
+    pub const OVER: u8 = 4;
+    pub const GONE: u8 = 5;
+    pub const TAKEN: u8 = 6;
+    pub const FULL: u8 = 7;
+    pub const COUNT: usize = 8;
+}
+
 /// As `sizeof` in C; the test beside the object's BTF compares every offset too.
 const _: () = {
     assert!(size_of::<FlowKey>() == 40);
@@ -439,4 +469,5 @@ const _: () = {
     assert!(size_of::<Persist>() == 12);
     assert!(size_of::<FragKey>() == 40);
     assert!(size_of::<Sample>() == 152);
+    assert!(size_of::<Import>() == 80);
 };

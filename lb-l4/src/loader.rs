@@ -82,6 +82,7 @@ impl Sizes {
     fn of(&self, map: &str) -> Option<u32> {
         match map {
             "flows" => Some(self.buckets),
+            "marks" => Some(self.buckets.div_ceil(8)),
             "frontends" | "turns" => Some(self.frontends),
             "dests" | "hops" | "loads" | "stats" => Some(self.dests),
             "rings" => Some(self.rings),
@@ -142,18 +143,11 @@ pub fn inspect(directory: &Directory, wanted: Sizes) -> Pinned {
 /// are missing).
 pub fn load(variant: Variant, maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
     fs::create_dir_all(maps).map_err(|source| Error::Directory { path: maps.to_owned(), source })?;
-    let mut loader = EbpfLoader::new();
     let mask = sizes.buckets - 1;
-    loader.override_global("bucket_mask", &mask, true);
+    let mut loader = over(maps, sizes, &mask);
     let redirect_only = u32::from(variant.redirect_only);
     if variant.hook == Hook::Xdp {
         loader.override_global("redirect_only", &redirect_only, true);
-    }
-    for name in NAMES {
-        loader.map_pin_path(name, maps.join(name));
-        if let Some(size) = sizes.of(name) {
-            loader.map_max_entries(name, size);
-        }
     }
     let object = match variant.hook {
         Hook::Xdp => object::XDP,
@@ -167,6 +161,28 @@ pub fn load(variant: Variant, maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> 
     }
     .map_err(Error::program)?;
     Ok(ebpf)
+}
+
+/// The program that enters flows of other nodes, over maps that are there.
+pub fn load_entry(maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
+    let mask = sizes.buckets - 1;
+    let mut ebpf = over(maps, sizes, &mask).load(object::SYNC).map_err(Error::object)?;
+    let program = ebpf.program_mut(object::SYNC_PROGRAM).ok_or(Error::NoProgram(object::SYNC_PROGRAM))?;
+    let program: &mut Xdp = program.try_into().map_err(Error::program)?;
+    program.load().map_err(Error::program)?;
+    Ok(ebpf)
+}
+
+fn over<'a>(maps: &Path, sizes: Sizes, mask: &'a u32) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global("bucket_mask", mask, true);
+    for name in NAMES {
+        loader.map_pin_path(name, maps.join(name));
+        if let Some(size) = sizes.of(name) {
+            loader.map_max_entries(name, size);
+        }
+    }
+    loader
 }
 
 pub fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {

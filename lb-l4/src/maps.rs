@@ -17,10 +17,11 @@ use crate::memory::Memory;
 use crate::plan::{Capacity, Found, Operation, VipBits, unpack};
 
 /// Every map of the program, in the order of maps.h.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "settings",
     "flows",
     "shortcuts",
+    "marks",
     "vips",
     "frontends",
     "dests",
@@ -41,6 +42,8 @@ pub const NAMES: [&str; 18] = [
 /// Shared by everybody who looks; [`Maps::apply`] is called by one.
 pub struct Maps {
     pub flows: Memory,
+    /// A byte for each bucket of `flows`.
+    pub marks: Memory,
     pub loads: Memory,
     pub hops: Memory,
     settings: Memory,
@@ -78,6 +81,7 @@ impl Maps {
         };
         Ok(Self {
             flows: memory::<Bucket>("flows", &pinned("flows")?)?,
+            marks: memory::<u64>("marks", &pinned("marks")?)?,
             loads: memory::<Load>("loads", &pinned("loads")?)?,
             hops: memory::<DestHop>("hops", &pinned("hops")?)?,
             settings: memory::<Settings>("settings", &pinned("settings")?)?,

@@ -9,3 +9,6 @@ pub const PROGRAM: &str = "lb";
 /// What [`crate::clock`] runs.
 pub const CLOCK: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_clock.o"));
 pub const CLOCK_PROGRAM: &str = "lb_clock";
+/// What [`crate::sync`] enters flows of other nodes by.
+pub const SYNC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb_sync.o"));
+pub const SYNC_PROGRAM: &str = "lb_import";

@@ -1,9 +1,15 @@
-//! Lets aya move the structs of [`crate::abi`] in and out of maps as bytes.
+//! Moves the structs of [`crate::abi`] in and out of maps and programs as bytes.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait, and maps hold these structs")]
 
 use aya::Pod;
 
 use crate::abi;
+
+/// As they stand in memory.
+pub fn bytes_of<T: Pod>(values: &[T]) -> &[u8] {
+    // SAFETY: `Pod`s have no padding, so every byte is initialised, and the slice lives as long as `values`.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
 
 macro_rules! pod {
     ($($name:ident),+ $(,)?) => {
@@ -16,4 +22,4 @@ macro_rules! pod {
 }
 
 pod!(Addr, Port, FlowKey, Hop, Flow, Bucket, Dest, Frontend, VipKey, Load, DestHop, Stats, Settings);
-pod!(PersistKey, Persist, FragKey, Frag, Vlan, Sample);
+pod!(PersistKey, Persist, FragKey, Frag, Vlan, Sample, Import);

@@ -69,7 +69,7 @@ fn attached(options: &Options) -> Vec<String> {
 }
 
 fn maps(options: &Options) -> Maps {
-    Maps::open(&options.directory.join("maps-v1")).unwrap()
+    Maps::open(&options.directory.join("maps-v2")).unwrap()
 }
 
 fn dests(options: &Options) -> Vec<(u32, Dest)> {
@@ -283,7 +283,7 @@ fn question(destination: &str) -> lb_l4::explain::Question {
 fn a_filter_is_replaced_in_place_and_removed() {
     let Some(options) = host() else { return };
     start(&options, snapshot(&web(TWO), None)).unwrap().leave();
-    let (maps, links) = (options.directory.join("maps-v1"), options.directory.join("links"));
+    let (maps, links) = (options.directory.join("maps-v2"), options.directory.join("links"));
     let sizes = Sizes::new(1024, Capacity::default());
     let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();
     let interface = nix::net::if_::if_nametoindex("in-peer").unwrap();

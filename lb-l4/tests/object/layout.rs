@@ -3,9 +3,9 @@
 use std::mem::offset_of;
 
 use lb_l4::abi::{
-    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Load, Persist, PersistKey, Sample,
-    Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state, frontend_flag, mode,
-    on_down, scheduler,
+    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Import, Load, Persist, PersistKey,
+    Sample, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state, frontend_flag,
+    imported, mode, on_down, scheduler,
 };
 
 pub struct Layout {
@@ -116,6 +116,11 @@ pub fn structs() -> Vec<Layout> {
     ]
 }
 
+/// That only the import of flows has.
+pub fn import() -> Layout {
+    layout!("import", Import { key, snat, snat_port, incarnation, dest, age, lived, state, flags, result, zero })
+}
+
 type Constants = Vec<(String, u32)>;
 
 macro_rules! constants {
@@ -127,12 +132,13 @@ macro_rules! constants {
 pub fn enums() -> Vec<(&'static str, Constants)> {
     vec![
         constants!("FLOW_", flow_state: NONE, SYN, SYN_RECV, ESTABLISHED, FIN, TIME_WAIT, CLOSED, UDP_NEW, UDP),
-        constants!("FLOW_", flow_flag: REPLY, SNAT, FIN_FWD, FIN_BACK, COUNTED),
+        constants!("FLOW_", flow_flag: REPLY, SNAT, FIN_FWD, FIN_BACK, COUNTED, SYNCED),
         constants!("MODE_", mode: NAT, DR, TUNNEL),
         constants!("SCHED_", scheduler: ROUND_ROBIN, LEAST, SOURCE, FLOW),
         constants!("DEST_", dest_state: UNUSED, READY, DRAIN, DOWN),
         constants!("DOWN_", on_down: REBIND, RESET, KEEP),
         constants!("FRONTEND_", frontend_flag: PERSIST, SNAT),
+        constants!("IMPORT_", imported: NONE, MADE, CHANGED, OLDER, OVER, GONE, TAKEN, FULL),
         ("counter", counters()),
     ]
 }

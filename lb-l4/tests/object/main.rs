@@ -19,10 +19,14 @@ const CALL: u8 = 0x85;
 const OF_HELPER: u8 = 0;
 const WITHIN_PROGRAM: u8 = 1;
 
+/// The object that enters flows of other nodes.
+const IMPORT: &str = "import";
+
 type File = ElfFile<'static, FileHeader64<Endianness>>;
 
-fn files() -> [(&'static str, File); 2] {
-    [("XDP", object::XDP), ("tc", object::TC)].map(|(name, bytes)| (name, ElfFile::parse(bytes).expect("an ELF file")))
+fn files() -> [(&'static str, File); 3] {
+    [("XDP", object::XDP), ("tc", object::TC), (IMPORT, object::SYNC)]
+        .map(|(name, bytes)| (name, ElfFile::parse(bytes).expect("an ELF file")))
 }
 
 fn btf(file: &File) -> Btf {
@@ -33,7 +37,8 @@ fn btf(file: &File) -> Btf {
 fn every_struct_has_the_offsets_that_the_program_uses() {
     for (hook, file) in files() {
         let btf = btf(&file);
-        for ours in layout::structs() {
+        let import = (hook == IMPORT).then(layout::import);
+        for ours in layout::structs().into_iter().chain(import) {
             let theirs = btf.structure(ours.name).unwrap_or_else(|| panic!("{hook}: a struct {}", ours.name));
             assert_eq!(theirs.size, ours.size, "{hook}: size of {}", ours.name);
             assert_eq!(theirs.fields, ours.fields, "{hook}: fields of {} with offset and size", ours.name);
