@@ -268,6 +268,11 @@ impl Control {
         }
     }
 
+    /// What flow sync stands on.
+    pub fn ground(&self) -> SyncGround {
+        SyncGround { maps: self.maps.clone(), path: self.maps_path.clone(), sizes: self.sizes, hz: self.clock.hz }
+    }
+
     /// The place of the frontend with that name.
     pub fn place_of(&self, name: &str) -> Option<u32> {
         let frontend = self.desired.frontends.iter().find(|f| &*f.name == name)?;
@@ -308,6 +313,14 @@ pub fn remove_all(directory: Directory) -> Result<Vec<Attachment>, Error> {
     existing.iter().for_each(|attachment| detach(&links, &host, *attachment));
     directory.remove()?;
     Ok(existing)
+}
+
+/// The maps of a data plane, for flow sync.
+pub struct SyncGround {
+    pub maps: Arc<Maps>,
+    pub path: PathBuf,
+    pub sizes: Sizes,
+    pub hz: u32,
 }
 
 /// All that a commit needs.

@@ -44,6 +44,7 @@ pub mod report;
 pub mod rings;
 pub mod samples;
 pub mod sweep;
+pub mod sync;
 pub mod tier;
 pub mod watch;
 

@@ -233,6 +233,13 @@ impl Layout {
         self.dest_places.used(key)
     }
 
+    /// Place and incarnation of a destination in use, as another node names it.
+    pub fn find_dest(&self, frontend: &VipKey, addr: Addr, port: Port) -> Option<(u32, u16)> {
+        let mode = self.frontends.get(&self.frontend_place_of(frontend)?)?.mode;
+        let index = self.dest_place_of(&DestKey { frontend: *frontend, addr, port, mode })?;
+        Some((index, self.dests.get(&index)?.incarnation))
+    }
+
     /// Every place that has or had a destination of the frontend.
     pub fn dest_places_of(&self, frontend: u32) -> impl Iterator<Item = u32> {
         self.dests.iter().filter(move |(_, dest)| dest.frontend == frontend).map(|(index, _)| *index)

@@ -8,7 +8,7 @@ use lb_core::snapshot::Snapshot;
 use tracing::{error, info, warn};
 
 use crate::clock::JiffyClock;
-use crate::control::{self, Control, Planned};
+use crate::control::{self, Control, Planned, SyncGround};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::explain::{Answer, NoFrontend, Question};
@@ -16,6 +16,7 @@ use crate::flows::{self, Listing, Query};
 use crate::links;
 use crate::report::Report;
 use crate::samples::{self, SampleLine};
+use crate::sync::record::Record;
 use crate::watch::Watch;
 
 /// Cannot be changed by a reload.
@@ -171,6 +172,20 @@ impl Tier {
             Err(TryLockError::WouldBlock) => Some(Err(Error::Sampling)),
             _alone => Some(samples::take(&maps, data, &names, place, count)),
         }
+    }
+
+    /// `None`: there is no layer 4.
+    pub(crate) fn sync_ground(&self) -> Option<SyncGround> {
+        Some(self.lock().as_ref()?.control().ground())
+    }
+
+    /// The destination of each, as another node names it, by place and incarnation; `None`: it is not here.
+    pub(crate) fn find_dests(&self, records: &[Record]) -> Vec<Option<(u32, u16)>> {
+        let running = self.lock();
+        let Some(running) = running.as_ref() else { return vec![None; records.len()] };
+        let control = running.control();
+        let find = |record: &Record| control.layout.find_dest(&record.vip(), record.backend.0, record.backend.1);
+        records.iter().map(find).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {

@@ -84,8 +84,11 @@ async fn virtual_routers(State(lb): Lb) -> Json<Vec<RouterReport>> {
 
 /// Answered when it is known what came of it.
 async fn yield_role(State(lb): Lb, Json(request): Json<YieldRequest>) -> Answer<Vec<Yielded>> {
-    let vrrp = lb.vrrp().clone();
-    let outcome = tokio::task::spawn_blocking(move || vrrp.yield_role(request.router.as_deref())).await;
+    let yield_role = move || {
+        lb.peers().flush();
+        lb.vrrp().yield_role(request.router.as_deref())
+    };
+    let outcome = tokio::task::spawn_blocking(yield_role).await;
     let outcome = outcome.map_err(|panic| Refusal(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))?;
     outcome.map(Json).map_err(|why| Refusal(StatusCode::NOT_FOUND, why.to_string()))
 }

@@ -4,6 +4,8 @@ use lb_core::config::AdminState;
 use lb_core::pool::Health;
 use serde::{Deserialize, Serialize};
 
+use crate::supervisor::PeersStatus;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
@@ -17,6 +19,8 @@ pub struct Status {
     pub layer4: Option<lb_l4::Report>,
     /// In the order of the file.
     pub virtual_routers: Vec<lb_vrrp::RouterReport>,
+    /// `None`: there is no other node.
+    pub peers: Option<PeersStatus>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

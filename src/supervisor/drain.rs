@@ -48,8 +48,13 @@ impl Supervisor {
 
     /// The other node has the addresses before anything here closes: who connects from now on connects there.
     async fn hand_over_and_drain(&self, tier: lb_l7::Tier, longest: Duration) -> lb_l7::Drained {
-        let vrrp = self.vrrp.clone();
-        if let Err(panic) = tokio::task::spawn_blocking(move || vrrp.stop()).await {
+        let (vrrp, peers) = (self.vrrp.clone(), self.peers.clone());
+        let hand_over = move || {
+            peers.flush();
+            vrrp.stop();
+            peers.stop();
+        };
+        if let Err(panic) = tokio::task::spawn_blocking(hand_over).await {
             error!(%panic, "a bug: the virtual routers were not handed over");
         }
         self.forwarder.leave();

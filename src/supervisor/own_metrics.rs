@@ -12,6 +12,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use tracing::error;
 
+use super::peers::{Peers, PeersCollector};
 use super::reload::Reloads;
 use super::start::Supervisor;
 use crate::admin::messages::{Phase, ReloadResult};
@@ -41,6 +42,7 @@ pub fn registry(
     plans: &Arc<ArcSwap<Plan>>,
     forwarder: &Arc<lb_l4::Tier>,
     vrrp: &Arc<lb_vrrp::Tier>,
+    peers: &Arc<Peers>,
     logging: &Arc<Logging>,
     reloads: &Arc<Reloads>,
 ) -> prometheus::Result<Registry> {
@@ -49,6 +51,7 @@ pub fn registry(
     registry.register(Box::new(SnapshotCollector::new(move || source.load().snapshot.clone())?))?;
     registry.register(Box::new(lb_l4::L4Collector::new(forwarder.clone())?))?;
     registry.register(Box::new(lb_vrrp::VrrpCollector::new(vrrp.clone())?))?;
+    registry.register(Box::new(PeersCollector::new(peers.clone())?))?;
     let descs = METRICS.iter().chain(metrics::PROCESS).map(desc).collect::<Result<_, _>>()?;
     let (plans, logging, reloads) = (plans.clone(), logging.clone(), reloads.clone());
     registry.register(Box::new(OwnCollector { plans, logging, reloads, descs }))?;

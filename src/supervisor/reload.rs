@@ -70,6 +70,7 @@ struct Ready {
     tier: Prepared,
     forwarder: lb_l4::Prepared,
     vrrp: lb_vrrp::Prepared,
+    peers: super::peers::Prepared,
     endpoints: PreparedEndpoints,
     watch: Option<Option<FileWatch>>,
     changes: Vec<String>,
@@ -125,17 +126,20 @@ impl Supervisor {
         let tier = stack.tier.prepare(snapshot.clone())?;
         let forwarder = self.forwarder.prepare(snapshot.clone())?;
         let vrrp = self.vrrp.prepare(&snapshot)?;
-        Ok(Ready { snapshot, tier, forwarder, vrrp, endpoints, watch, changes, warnings: warnings.to_string() })
+        let peers = self.peers.prepare(&config)?;
+        Ok(Ready { snapshot, tier, forwarder, vrrp, peers, endpoints, watch, changes, warnings: warnings.to_string() })
     }
 
     fn commit(self: &Arc<Self>, stack: &mut Stack, ready: Ready, trigger: Trigger, begin: Instant) -> ReloadReport {
         let old = self.snapshot();
-        let Ready { snapshot, tier, forwarder, vrrp, endpoints, watch, changes, warnings } = ready;
+        let Ready { snapshot, tier, forwarder, vrrp, peers, endpoints, watch, changes, warnings } = ready;
         stack.tier.commit(tier);
         snapshot.settle(&old);
         self.forwarder.commit(forwarder);
+        self.peers.commit(peers, &snapshot);
         self.hooks.apply(&snapshot.config);
         self.vrrp.commit(vrrp);
+        self.peers.tell_vrrp();
         stack.trackers.apply(&snapshot);
         stack.checker.apply(snapshot.clone());
         endpoints.commit(&mut stack.endpoints, self);

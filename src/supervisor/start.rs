@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use super::clock::{now, wall_clock};
 use super::endpoints::{BoundEndpoints, Endpoints};
+use super::peers::Peers;
 use super::reload::Reloads;
 use super::watch::FileWatch;
 use super::{host, own_metrics, service};
@@ -43,6 +44,7 @@ pub struct Supervisor {
     pub(super) forwarder: Arc<lb_l4::Tier>,
     pub(super) vrrp: Arc<lb_vrrp::Tier>,
     pub(super) hooks: Arc<Hooks>,
+    pub(super) peers: Arc<Peers>,
     /// Raised by the file watcher.
     pub(super) changed: Arc<Notify>,
     /// What a reload changes; whoever holds it is alone. `None`: draining.
@@ -94,15 +96,18 @@ impl Supervisor {
         let forwarder = Arc::new(lb_l4::Tier::new(host::layer4_options()));
         let supervisor = Arc::new(Self::new(path, identity, tier.plan_source(), forwarder, logging, changed)?);
         let vrrp = supervisor.vrrp.prepare(&snapshot)?;
+        let peers = supervisor.peers.prepare(&config)?;
         // Last of what can fail: from here on packets are forwarded.
         supervisor.forwarder.start(snapshot.clone())?;
         let endpoints = endpoints.serve(&supervisor);
         // Before the first check: no change is missed.
         supervisor.follow_changes(&snapshot);
         let checker = Checker::start(snapshot.clone());
+        supervisor.peers.commit(peers, &snapshot);
         // Now that everything behind them works, the addresses may come here.
         supervisor.hooks.apply(&config);
         supervisor.vrrp.commit(vrrp);
+        supervisor.peers.tell_vrrp();
         let trackers = Trackers::start(&snapshot, supervisor.observer());
         *supervisor.stack.lock().await = Some(Stack { tier, checker, trackers, endpoints, watch });
         supervisor.enter(Phase::Serving);
@@ -131,8 +136,9 @@ impl Supervisor {
         let told = hooks.clone();
         let on_role = move |event: &RoleEvent| told.tell(&event.router, event.change, event.priority);
         let vrrp = Arc::new(lb_vrrp::Tier::telling(Arc::new(on_role)));
+        let peers = Arc::new(Peers::new(forwarder.clone(), vrrp.clone()));
         let reloads = Arc::new(Reloads::none(wall_clock()));
-        let registry = own_metrics::registry(&plans, &forwarder, &vrrp, &logging, &reloads)?;
+        let registry = own_metrics::registry(&plans, &forwarder, &vrrp, &peers, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);
         let stack = Arc::default();
         Ok(Self {
@@ -143,6 +149,7 @@ impl Supervisor {
             forwarder,
             vrrp,
             hooks,
+            peers,
             logging,
             reloads,
             registry,
@@ -187,6 +194,11 @@ impl Supervisor {
     /// Virtual routers.
     pub fn vrrp(&self) -> &Arc<lb_vrrp::Tier> {
         &self.vrrp
+    }
+
+    /// The other nodes.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
     }
 
     /// What serves now.

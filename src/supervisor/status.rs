@@ -29,6 +29,7 @@ impl Supervisor {
             pools: snapshot.pools.iter().map(|p| pool(p)).collect(),
             layer4: self.forwarder.report(),
             virtual_routers: self.vrrp.report(),
+            peers: self.peers.status(),
         }
     }
 }

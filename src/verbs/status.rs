@@ -13,6 +13,7 @@ use crate::admin::messages::{
 };
 use crate::cli;
 use crate::exit::print;
+use crate::verbs::peers::Peers;
 use crate::verbs::table::Table;
 use crate::verbs::vrrp::VirtualRouters;
 
@@ -41,6 +42,9 @@ impl Display for Status {
         }
         if !self.virtual_routers.is_empty() {
             write!(out, "\n{}", VirtualRouters(&self.virtual_routers))?;
+        }
+        if let Some(peers) = &self.peers {
+            write!(out, "\n{}", Peers(peers))?;
         }
         for pool in &self.pools {
             write!(out, "\n{pool}")?;
@@ -246,6 +250,7 @@ mod tests {
             }],
             layer4: Some(layer4()),
             virtual_routers: vec![crate::verbs::vrrp::tests::active(), crate::verbs::vrrp::tests::backup()],
+            peers: Some(crate::verbs::peers::tests::peers()),
         };
         insta::assert_snapshot!(status.to_string());
     }

@@ -148,6 +148,26 @@ metrics! {
     L4_EVENTS = Counter "lb_l4_events_total" ["event"]
         "What else happened to packets of layer 4: forwarded without an entry, adopted in mid-stream, given to another backend, answered with a reset, ...";
 
+    L4_SYNC_FLOWS_SENT = Counter "lb_l4_sync_flows_sent_total" []
+        "Flows told to other nodes: new ones, changes, those that go on, and those of dumps.";
+    L4_SYNC_FLOWS_RECEIVED = Counter "lb_l4_sync_flows_received_total" []
+        "Flows of other nodes that were entered or brought up to date.";
+    L4_SYNC_ERRORS = Counter "lb_l4_sync_errors_total" ["reason"]
+        "What went wrong between nodes: datagrams lost (and asked for again), flows that could not be entered (unknown_backend: the configurations differ), dumps given up.";
+    L4_SYNC_READY = Gauge "lb_l4_sync_ready" []
+        "1 when this node knows the flows of the others, so that it may take over from them.";
+
+    PEER_UP = Gauge "lb_peer_up" ["node"]
+        "1 when another node was heard in the last three seconds.";
+    PEER_CONFIG_MATCHES = Gauge "lb_peer_config_matches" ["node"]
+        "1 when another node said last that it runs the configuration file of this one.";
+    PEER_MESSAGES_SENT = Counter "lb_peer_messages_sent_total" ["node"]
+        "Datagrams sent to another node.";
+    PEER_MESSAGES_RECEIVED = Counter "lb_peer_messages_received_total" ["node"]
+        "Datagrams of another node that were taken.";
+    PEER_ERRORS = Counter "lb_peer_errors_total" ["reason"]
+        "Datagrams on the port of the nodes that were refused.";
+
     VRRP_ACTIVE = Gauge "lb_vrrp_active" ["virtual_router"]
         "1 while this node holds the addresses.";
     VRRP_EFFECTIVE_PRIORITY = Gauge "lb_vrrp_effective_priority" ["virtual_router"]

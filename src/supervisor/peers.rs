@@ -1,0 +1,252 @@
+//! The other nodes of the file: the link to them, and flow sync over it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lb_core::config::{Config, Node};
+use lb_core::metrics::{Metric, Sample, desc, family, names};
+use lb_core::peer::{Bound, Link, LinkReport, NodeState, PeerReport};
+use lb_core::snapshot::Snapshot;
+use lb_l4::sync::{self, FlowSync, Readiness, SyncReport};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+/// How long other nodes may take to say that they know all flows.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Of this process. Without other nodes it does nothing and holds nothing.
+pub struct Peers {
+    forwarder: Arc<lb_l4::Tier>,
+    vrrp: Arc<lb_vrrp::Tier>,
+    running: Mutex<Option<Running>>,
+    readiness: Arc<Mutex<Readiness>>,
+}
+
+/// What `lb status` says about the other nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeersStatus {
+    /// In the order of the file.
+    pub nodes: Vec<PeerReport>,
+    /// `None`: flows are not synchronised.
+    pub flow_sync: Option<SyncReport>,
+}
+
+struct Running {
+    link: Link,
+    sync: Option<FlowSync>,
+    made_of: MadeOf,
+}
+
+/// A link with the same goes on through a reload.
+#[derive(PartialEq)]
+struct MadeOf {
+    nodes: Vec<Node>,
+    sync: lb_core::config::Sync,
+    secret: Option<Vec<u8>>,
+}
+
+/// Everything that can fail, done. Dropped without a commit it changes nothing.
+pub struct Prepared(Step);
+
+enum Step {
+    Stay,
+    /// `None`: there is nobody to talk to any more.
+    Change(Option<Box<(Bound, MadeOf)>>),
+}
+
+impl Peers {
+    pub fn new(forwarder: Arc<lb_l4::Tier>, vrrp: Arc<lb_vrrp::Tier>) -> Self {
+        let readiness = Arc::new(Mutex::new(Readiness { syncs: false, ready: true }));
+        Self { forwarder, vrrp, running: Mutex::default(), readiness }
+    }
+
+    pub fn prepare(&self, config: &Config) -> Result<Prepared> {
+        let made_of = MadeOf::of(config)?;
+        if self.lock().as_ref().is_some_and(|running| running.made_of == made_of) {
+            return Ok(Prepared(Step::Stay));
+        }
+        let bound = Bound::bind(config).context("cannot talk to the other nodes")?;
+        Ok(Prepared(Step::Change(bound.map(|bound| Box::new((bound, made_of))))))
+    }
+
+    pub fn commit(&self, prepared: Prepared, snapshot: &Snapshot) {
+        let mut running = self.lock();
+        if let Step::Change(new) = prepared.0 {
+            if let Some(old) = running.take() {
+                old.stop();
+            }
+            self.set_ready(Readiness { syncs: false, ready: true });
+            *running = new.and_then(|new| self.start(new.0, new.1, snapshot));
+        }
+        if let Some(running) = running.as_ref() {
+            running.link.speaker().set_state(|state| describe(state, snapshot));
+        }
+    }
+
+    fn start(&self, bound: Bound, made_of: MadeOf, snapshot: &Snapshot) -> Option<Running> {
+        let mut state = NodeState::default();
+        describe(&mut state, snapshot);
+        let (ear, inbox) = sync::ear();
+        let link = bound.start(state, Box::new(move |event| ear.hear(&event)));
+        let link = link.inspect_err(|error| error!(%error, "nothing is heard of the other nodes")).ok()?;
+        let sync = made_of.sync.flows.then(|| self.start_sync(&link, inbox, made_of.nodes.len() - 1)).flatten();
+        Some(Running { link, sync, made_of })
+    }
+
+    fn start_sync(&self, link: &Link, inbox: sync::Inbox, peers: usize) -> Option<FlowSync> {
+        // Until it says otherwise.
+        self.set_ready(Readiness { syncs: false, ready: false });
+        let (speaker, vrrp, readiness) = (link.speaker(), self.vrrp.clone(), self.readiness.clone());
+        let on_change = move |now: Readiness| {
+            *readiness.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            vrrp.set_ready(now.ready);
+            speaker.set_state(|state| (state.syncs_flows, state.in_sync) = (now.syncs, now.ready));
+        };
+        let sync = FlowSync::start(self.forwarder.clone(), link.speaker(), inbox, peers, Box::new(on_change));
+        let sync = sync.inspect_err(|error| error!(%error, "flows are not synchronised")).ok();
+        if sync.is_none() {
+            self.set_ready(Readiness { syncs: false, ready: true });
+        }
+        sync
+    }
+
+    fn set_ready(&self, readiness: Readiness) {
+        *self.readiness.lock().unwrap_or_else(PoisonError::into_inner) = readiness;
+        self.vrrp.set_ready(readiness.ready);
+    }
+
+    /// To virtual routers that have just begun.
+    pub fn tell_vrrp(&self) {
+        let readiness = *self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
+        self.vrrp.set_ready(readiness.ready);
+    }
+
+    /// Before another node takes over: it should know what this one knows. Takes a while.
+    pub fn flush(&self) {
+        let running = self.lock();
+        let Some(Running { sync: Some(sync), link, .. }) = running.as_ref() else { return };
+        if link.report().peers.iter().any(|peer| peer.up) && !sync.flush(FLUSH) {
+            warn!("the other nodes did not say in time that they know all flows");
+        }
+    }
+
+    /// The last flows are told, then nothing more.
+    pub fn stop(&self) {
+        self.flush();
+        if let Some(running) = self.lock().take() {
+            running.stop();
+        }
+    }
+
+    /// `None`: there is no other node.
+    pub fn status(&self) -> Option<PeersStatus> {
+        let running = self.lock();
+        let running = running.as_ref()?;
+        let flow_sync = running.sync.as_ref().map(FlowSync::report);
+        Some(PeersStatus { nodes: running.link.report().peers, flow_sync })
+    }
+
+    fn report(&self) -> Option<(LinkReport, Option<SyncReport>)> {
+        let running = self.lock();
+        let running = running.as_ref()?;
+        Some((running.link.report(), running.sync.as_ref().map(FlowSync::report)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn stop(self) {
+        if let Some(sync) = self.sync {
+            sync.stop();
+        }
+        self.link.stop();
+    }
+}
+
+impl MadeOf {
+    fn of(config: &Config) -> Result<Self> {
+        let secret = config.sync.secret.as_ref().map(|secret| secret.read().context("cannot read `sync.secret_file`"));
+        // This node first: the file may be the same, and say that this is another one.
+        let nodes = config.node().into_iter().chain(config.other_nodes()).cloned().collect();
+        Ok(Self { nodes, sync: config.sync.clone(), secret: secret.transpose()? })
+    }
+}
+
+/// What this node tells the others of its configuration.
+fn describe(state: &mut NodeState, snapshot: &Snapshot) {
+    let digits = snapshot.config_sha256.as_bytes().as_chunks::<2>().0;
+    for (byte, digits) in state.config.iter_mut().zip(digits) {
+        let text = std::str::from_utf8(digits).unwrap_or_default();
+        *byte = u8::from_str_radix(text, 16).unwrap_or_default();
+    }
+    state.generation = snapshot.generation;
+}
+
+/// Yields nothing while there is no other node.
+pub struct PeersCollector {
+    peers: Arc<Peers>,
+    descs: Vec<Desc>,
+}
+
+const METRICS: &[Metric] = &[
+    names::PEER_UP,
+    names::PEER_CONFIG_MATCHES,
+    names::PEER_MESSAGES_SENT,
+    names::PEER_MESSAGES_RECEIVED,
+    names::PEER_ERRORS,
+    names::L4_SYNC_FLOWS_SENT,
+    names::L4_SYNC_FLOWS_RECEIVED,
+    names::L4_SYNC_ERRORS,
+    names::L4_SYNC_READY,
+];
+
+impl PeersCollector {
+    pub fn new(peers: Arc<Peers>) -> prometheus::Result<Self> {
+        let descs = METRICS.iter().map(desc).collect::<Result<_, _>>()?;
+        Ok(Self { peers, descs })
+    }
+}
+
+impl Collector for PeersCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Some((link, sync)) = self.peers.report() else { return vec![] };
+        let mut families = link_families(&link);
+        families.extend(sync.iter().flat_map(sync_families));
+        families
+    }
+}
+
+fn link_families(link: &LinkReport) -> Vec<MetricFamily> {
+    let by_node = |metric: &Metric, value: fn(&PeerReport) -> f64| {
+        family(metric, link.peers.iter().map(|peer| ([peer.node.clone()], Sample::Number(value(peer)))))
+    };
+    let errors = link.errors.iter().map(|(reason, n)| ([(*reason).to_owned()], Sample::Number(*n as f64)));
+    vec![
+        by_node(&names::PEER_UP, |peer| f64::from(peer.up)),
+        by_node(&names::PEER_CONFIG_MATCHES, |peer| f64::from(peer.same_config)),
+        by_node(&names::PEER_MESSAGES_SENT, |peer| peer.sent as f64),
+        by_node(&names::PEER_MESSAGES_RECEIVED, |peer| peer.received as f64),
+        family(&names::PEER_ERRORS, errors),
+    ]
+}
+
+fn sync_families(sync: &SyncReport) -> Vec<MetricFamily> {
+    let alone = |metric: &Metric, value: f64| family(metric, std::iter::once(([], Sample::Number(value))));
+    let errors = sync.errors.iter().map(|(reason, n)| ([reason.clone()], Sample::Number(*n as f64)));
+    vec![
+        alone(&names::L4_SYNC_FLOWS_SENT, sync.flows_sent as f64),
+        alone(&names::L4_SYNC_FLOWS_RECEIVED, sync.flows_received as f64),
+        family(&names::L4_SYNC_ERRORS, errors),
+        alone(&names::L4_SYNC_READY, f64::from(sync.ready)),
+    ]
+}
