@@ -46,6 +46,8 @@ const STREAMS: usize = 2;
 const LAST: Duration = Duration::from_secs(1);
 
 impl Chatter {
+    pub const FLOWS: usize = CONNECTIONS + STREAMS;
+
     /// Over the echo servers behind a VIP.
     pub fn start(from: &impl AsRef<Space>, to: SocketAddr) -> Chatter {
         let stop = Arc::new(AtomicBool::new(false));

@@ -5,6 +5,7 @@
 mod chatter;
 mod clients;
 mod echo;
+mod host;
 mod running;
 mod space;
 mod switch;
@@ -13,6 +14,7 @@ mod web;
 pub use chatter::Chatter;
 pub use clients::{Asker, Talk};
 pub use echo::Echo;
+pub use host::Host;
 pub use running::Running;
 pub use space::{SCRATCH, Space, UNTIL_THE_TEST_ENDS};
 pub use switch::{Switch, socket};

@@ -60,17 +60,21 @@ impl Lb {
     /// Below another program, which must become lb by exec: `["prlimit", "--nofile=100", "--"]`.
     pub fn start_as(dir: TempDir, config: &str, names: &[(&str, SocketAddr)], wrapper: &[&str]) -> Lb {
         let mut lb = Lb::spawn(dir, config, names, wrapper);
-        let metrics = lb.addr("metrics");
+        lb.wait_until_it_serves(lb.addr("metrics"));
+        lb
+    }
+
+    /// Where its metrics can be reached from here.
+    pub fn wait_until_it_serves(&mut self, metrics: SocketAddr) {
         poll("lb serves", || {
-            if let Some(status) = lb.child.try_wait().unwrap() {
-                lb.wait_for_exit();
-                panic!("lb ended before it served: {status}\n{}", lb.stderr());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.wait_for_exit();
+                panic!("lb ended before it served: {status}\n{}", self.stderr());
             }
             let mut client = Client::over(std::net::TcpStream::connect(metrics).ok()?);
             client.try_send("GET /readyz HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n").ok()?;
             (client.try_response("GET").ok()?.status == 200).then_some(())
         });
-        lb
     }
 
     /// Starts lb without waiting for anything.

@@ -1,0 +1,129 @@
+//! The hosts of a test and the wires between them.
+//!
+//! ```text
+//!             lan 203.0.113.0/24                      back 10.0.0.0/24
+//! client .7 ----+---- .2 a .2 ---------------------------+
+//!               +---- .3 b .3 ---------------------------+
+//!               +------------------ .11-.13 b1 b2 b3 ----+ .11-.13
+//! ```
+//! The pair's addresses: .10 for everything on the lan, and 10.0.0.1, which backends send nat's replies to. With
+//! dr they answer the client themselves, by their own interface on the lan.
+
+use std::net::SocketAddr;
+
+use crate::hosts::{Echo, Host, Space, Switch, Web, socket};
+
+pub const VIP: &str = "203.0.113.10";
+pub const GATEWAY: &str = "10.0.0.1";
+pub const NAT: u16 = 7000;
+pub const DR: u16 = 7001;
+pub const SITE: &str = "https://203.0.113.10/";
+
+pub fn nat() -> SocketAddr {
+    SocketAddr::new(VIP.parse().unwrap(), NAT)
+}
+
+pub fn dr() -> SocketAddr {
+    SocketAddr::new(VIP.parse().unwrap(), DR)
+}
+
+pub struct Net {
+    /// The thread of the test stands here.
+    pub client: Space,
+    pub backends: [Space; 3],
+    switch: Switch,
+}
+
+impl Net {
+    /// With the nodes plugged in.
+    pub fn build(nodes: [&Host; 2]) -> Net {
+        let net = Net {
+            client: Space::move_to("client"),
+            backends: [Space::new("b1"), Space::new("b2"), Space::new("b3")],
+            switch: Switch::new(&["lan", "back"]),
+        };
+        net.switch.port(&net.client, "eth0", "lan");
+        net.client.ip("addr add 203.0.113.7/24 dev eth0");
+        for (node, nth) in nodes.into_iter().zip(2..) {
+            net.wire_node(&node.space, nth);
+        }
+        for (backend, nth) in net.backends.iter().zip(11..) {
+            net.wire_backend(backend, nth);
+        }
+        net
+    }
+
+    fn wire_node(&self, node: &Space, nth: u8) {
+        self.switch.port(node, "eth0", "lan");
+        self.switch.port(node, "eth1", "back");
+        node.ip(&format!("addr add 203.0.113.{nth}/24 dev eth0\naddr add 10.0.0.{nth}/24 dev eth1"));
+        node.sysctl("ipv4/ip_forward", "1");
+    }
+
+    fn wire_backend(&self, backend: &Space, nth: u8) {
+        self.switch.port(backend, "eth0", "back");
+        self.switch.port(backend, "eth1", "lan");
+        // As deploy/real-server does it.
+        backend.sysctl("ipv4/conf/all/arp_ignore", "1");
+        backend.sysctl("ipv4/conf/all/arp_announce", "2");
+        backend.ip(&format!(
+            "addr add 10.0.0.{nth}/24 dev eth0\naddr add 203.0.113.{nth}/24 dev eth1\naddr add {VIP}/32 dev lo\n\
+             route add default via {GATEWAY} table 100\nrule add from 10.0.0.0/24 to 203.0.113.0/24 table 100"
+        ));
+    }
+
+    /// nginx on all backends.
+    pub fn web(&self) -> Web {
+        Web::start(&self.backends, 1)
+    }
+
+    /// Echo servers for nat and for dr.
+    pub fn echoes(&self) -> Vec<Echo> {
+        let mut echoes = Vec::new();
+        for (backend, nth) in self.backends.iter().zip(11..) {
+            echoes.push(Echo::start(backend, NAT, &[&format!("10.0.0.{nth}")]));
+            echoes.push(Echo::start(backend, DR, &[VIP]));
+        }
+        echoes
+    }
+
+    /// Takes a node off both networks, as if it had lost its power.
+    pub fn detach(&self, node: &Space) {
+        for interface in ["eth0", "eth1"] {
+            self.switch.space.ip(&format!("link set {} nomaster", socket(node, interface)));
+        }
+    }
+
+    pub fn attach(&self, node: &Space) {
+        for (interface, bridge) in [("eth0", "lan"), ("eth1", "back")] {
+            self.switch.space.ip(&format!("link set {} master {bridge}", socket(node, interface)));
+        }
+    }
+
+    /// Nothing goes from one of the nodes to the other any more; everybody else reaches both.
+    pub fn cut(&self) {
+        let mut rules = "table bridge cut {\nchain forward {\ntype filter hook forward priority 0\n".to_owned();
+        for (one, other) in [("a", "b"), ("b", "a")] {
+            for interface in ["eth0", "eth1"] {
+                rules += &format!("iifname {one}-{interface} oifname {other}-{interface} drop\n");
+            }
+        }
+        self.nft(&(rules + "}\n}\n"));
+    }
+
+    pub fn heal(&self) {
+        self.nft("delete table bridge cut\n");
+    }
+
+    fn nft(&self, rules: &str) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rules).unwrap();
+        self.switch.space.run(&format!("nft -f {}", file.path().display()));
+    }
+}
+
+impl AsRef<Space> for Net {
+    fn as_ref(&self) -> &Space {
+        &self.client
+    }
+}

@@ -1,0 +1,41 @@
+//! The node that waits: it knows what the other one knows, or says so.
+
+use crate::harness::{Node, Pair};
+use crate::hosts::may_run;
+use crate::shared::eventually;
+
+fn backends_up(node: &Node) -> f64 {
+    node.metric("lb_backend_up", &[("pool", "site")])
+}
+
+#[test]
+fn a_standby_measures_health_itself() {
+    if !may_run() {
+        return;
+    }
+    let pair = Pair::start();
+    let _web = pair.net.web();
+    eventually("both see all backends", || backends_up(&pair.a) == 3.0 && backends_up(&pair.b) == 3.0);
+    pair.net.backends[2].ip("link set eth0 down");
+    eventually("the standby sees one less", || backends_up(&pair.b) == 2.0);
+}
+
+#[test]
+fn a_reload_on_one_node_only_is_noticed() {
+    if !may_run() {
+        return;
+    }
+    let mut pair = Pair::start();
+    let matches = |node: &Node, other: &str| node.metric("lb_peer_config_matches", &[("node", other)]) == 1.0;
+    eventually("the same file", || matches(&pair.a, "b") && matches(&pair.b, "a"));
+    let other = pair.config().replace("flows: 65536", "flows: 65536, timeouts: { udp: 200s }");
+    pair.a.reload(&other);
+    eventually("another file", || !matches(&pair.a, "b") && !matches(&pair.b, "a"));
+    for node in [&pair.a, &pair.b] {
+        let text = node.cli_ok(&["status"]);
+        assert!(text.contains("different config"), "{text}");
+    }
+    pair.b.reload(&other);
+    eventually("the same again", || matches(&pair.a, "b") && matches(&pair.b, "a"));
+    assert!(!pair.b.cli_ok(&["status"]).contains("different config"));
+}
