@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
-.PHONY: help build demo test lint fuzz bench-failover bench-l4 bench-l7 install deb clean
+.PHONY: help build demo demo-pair test lint fuzz bench-failover bench-l4 bench-l7 install deb clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -18,6 +18,10 @@ build: ## build target/release/lb
 
 demo: build ## balance over three toy servers inside the process; FOR=20s ends by itself
 	target/release/lb demo $(if $(FOR),--for $(FOR))
+
+demo-pair: build ## two nodes in namespaces, and what clients see when the active one goes (root); INTERVAL=10ms
+	@.ci/setup demo-pair
+	deploy/demo-pair/run $(if $(INTERVAL),--interval $(INTERVAL))
 
 test: ## run every test and print the totals
 	@.ci/setup build test fuzz

@@ -11,7 +11,6 @@ mod samples;
 mod scheduling;
 mod snat;
 mod states;
-mod sync;
 
 use std::net::IpAddr;
 
@@ -36,7 +35,6 @@ pub const SUBJECTS: &[(&str, &[Case])] = &[
     ("fragments", fragments::CASES),
     ("icmp", icmp::CASES),
     ("samples", samples::CASES),
-    ("sync", sync::CASES),
 ];
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;
