@@ -85,7 +85,6 @@ fn levels(log: &Log) -> (LevelFilter, LevelFilter) {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
     };
     match log.format {
         LogFormat::Text => (level, LevelFilter::OFF),

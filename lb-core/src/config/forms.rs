@@ -72,7 +72,6 @@ words! {
         "warn" => LogLevel::Warn,
         "info" => LogLevel::Info,
         "debug" => LogLevel::Debug,
-        "trace" => LogLevel::Trace,
     }
     LogFormat, "log format" { "text" => LogFormat::Text, "json" => LogFormat::Json }
     VrrpPeers, "peers" { "unicast" => VrrpPeers::Unicast, "multicast" => VrrpPeers::Multicast }
