@@ -98,3 +98,66 @@ fn a_low_port_without_the_capability_is_a_clear_error() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert_eq!(text.matches("Permission denied").count(), 1, "{text}");
 }
+
+/// 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW
+const VRRP: u64 = 1 << 12 | 1 << 13;
+
+/// In a network namespace of its own.
+#[test]
+fn virtual_routers_need_two_capabilities_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "nodes: {{ a: {{ address: 10.9.9.1, priority: 255 }}, b: {{ address: 10.9.9.2 }} }}
+vrrp: {{ v: {{ interface: lo, vrid: 1, addresses: [192.0.2.1/32] }} }}
+frontends: {{ web: {{ mode: http, listen: 192.0.2.1:600, pool: web }} }}
+pools: {{ web: {{ backends: [127.0.0.1:1] }} }}
+metrics: off
+admin: {{ socket: {}/admin.sock }}
+",
+        dir.path().display()
+    );
+    fs::write(dir.path().join("lb.yaml"), text).unwrap();
+    let lb = lb_as_nobody(dir.path(), "+net_bind_service,+net_raw,+net_admin,+sys_chroot");
+    let mut command = Command::new("unshare");
+    command.args([
+        "--net",
+        "--",
+        "sh",
+        "-c",
+        "ip link set lo up && ip address add 10.9.9.1/24 dev lo && exec \"$@\"",
+        "sh",
+    ]);
+    let mut child =
+        command.arg(lb.get_program()).args(lb.get_args()).env("LB_NODE", "a").stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let lines: Vec<String> = until(log.lines().map(Result::unwrap), |line| line.contains("v is active"));
+    let found = capabilities(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It serves without the limits that would make it punctual, and says which.
+    let warnings: Vec<_> = lines.iter().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.iter().all(|line| line.contains("LimitRTPRIO") || line.contains("LimitMEMLOCK")), "{lines:?}");
+    for (set, bits) in found {
+        match set.as_str() {
+            "CapPrm" | "CapEff" => assert_eq!(bits, BIND_SERVICE | VRRP, "{set}"),
+            "CapInh" | "CapAmb" => assert_eq!(bits, 0, "{set}: a script would inherit it"),
+            _ => {}
+        }
+    }
+}
+
+/// What comes, to the first that is meant.
+fn until(lines: impl Iterator<Item = String>, is_last: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut seen = Vec::new();
+    for line in lines {
+        let is_last = is_last(&line);
+        seen.push(line);
+        if is_last {
+            return seen;
+        }
+    }
+    panic!("lb ended: {seen:?}");
+}

@@ -8,7 +8,7 @@ use lb_core::counters::Durations;
 use lb_core::snapshot::Snapshot;
 use tracing::{error, info};
 
-use crate::driver::{self, Board, Command, Desired, Driver, Hook, Place, RoleEvent, Shown, desired, utc};
+use crate::driver::{self, Board, Command, Desired, Driver, Emergency, Hook, Place, RoleEvent, Shown, desired, utc};
 use crate::error::Error;
 use crate::report::{self, Outcome, RouterReport, Yielded};
 use crate::routers::RouterId;
@@ -21,6 +21,13 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub struct Tier {
     running: Mutex<Option<Running>>,
     on_role: Option<OnRole>,
+    stopping: Mutex<Option<Stopping>>,
+}
+
+/// What is still known of virtual routers that hand over for the last time.
+struct Stopping {
+    emergency: Emergency,
+    routers: Vec<Known>,
 }
 
 /// Told of each change of role, on a thread that nobody waits for.
@@ -87,7 +94,8 @@ impl Tier {
             }
             Step::End => {
                 if let Some(old) = running.take() {
-                    old.stop();
+                    let longest = old.patience();
+                    old.stop(longest);
                     info!("there is no virtual router any more");
                 }
             }
@@ -123,16 +131,31 @@ impl Tier {
 
     /// Hands over what is active here and takes everything away. Returns when that is done, or has taken too long.
     pub fn stop(&self) {
-        if let Some(running) = self.lock().take() {
-            running.stop();
+        let Some(mut running) = self.lock().take() else { return };
+        let longest = running.patience();
+        let (emergency, routers) = (running.driver.emergency(), std::mem::take(&mut running.routers));
+        *self.stopping() = Some(Stopping { emergency, routers });
+        running.stop(longest);
+    }
+
+    /// Makes [`Tier::stop`], which is under way, let go of everything without waiting for another node.
+    pub fn hurry(&self) {
+        if let Some(stopping) = &*self.stopping() {
+            stopping.emergency.call();
         }
+    }
+
+    /// Whether what should run does.
+    pub fn is_alive(&self) -> bool {
+        self.lock().as_ref().is_none_or(|running| running.driver.is_alive())
     }
 
     /// In the order of the file.
     pub fn report(&self) -> Vec<RouterReport> {
-        let running = self.lock();
-        let now = utc();
-        running.iter().flat_map(|running| &running.routers).map(|known| known.report(now)).collect()
+        let (running, stopping, now) = (self.lock(), self.stopping(), utc());
+        let routers = running.iter().flat_map(|running| &running.routers);
+        let last = stopping.iter().flat_map(|stopping| &stopping.routers);
+        routers.chain(last).map(|known| known.report(now)).collect()
     }
 
     /// Of the thread, where there is one: how late it woke up, and packets that were nobody's.
@@ -145,6 +168,10 @@ impl Tier {
     fn hook(&self) -> Option<Hook> {
         let on_role = self.on_role.clone()?;
         Some(Box::new(move |event: &RoleEvent| on_role(event)))
+    }
+
+    fn stopping(&self) -> MutexGuard<'_, Option<Stopping>> {
+        self.stopping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
@@ -193,7 +220,7 @@ impl Running {
                 Some(known) => (known.id, known.board.clone()),
                 None => (self.take_id(), Arc::default()),
             };
-            self.driver.name(id, desired.name.clone());
+            self.driver.name(id, &desired);
             self.routers.push(Known { id, board, desired });
         }
         let all = self.routers.iter().map(|known| driver::Assigned {
@@ -224,8 +251,12 @@ impl Running {
         Ok(waits.collect())
     }
 
-    fn stop(self) {
-        let longest = self.routers.iter().map(|known| patience(&known.desired)).max().unwrap_or(MARGIN);
+    /// How long the slowest of them may take to hand over.
+    fn patience(&self) -> Duration {
+        self.routers.iter().map(|known| patience(&known.desired)).max().unwrap_or(MARGIN)
+    }
+
+    fn stop(self, longest: Duration) {
         if !self.driver.stop(longest) {
             error!("the virtual routers were not handed over in time; their addresses may still be there");
         }

@@ -39,6 +39,7 @@ impl Supervisor {
                 }
                 stop = signals.next_stop() => {
                     warn!("ended at once by a second signal");
+                    self.vrrp.hurry();
                     return Err(Silent(stop.exit_code()).into());
                 }
                 _ = ping.tick() => service::alive(),

@@ -16,6 +16,11 @@ pub struct Watchdog {
 impl Watchdog {
     /// That this is called at all shows that the control loop turns.
     pub fn look(&mut self, supervisor: &Arc<Supervisor>) {
+        if !supervisor.vrrp.is_alive() {
+            return error!(
+                "the thread of the virtual routers has ended: the service manager is not told that lb is alive"
+            );
+        }
         // A reload has it at this moment; the next look will tell.
         let Ok(stack) = supervisor.stack.try_lock() else { return service::alive() };
         let beats = stack.as_ref().map(|s| s.tier.heartbeats()).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Lan, Node, OWN, PEER, one, pair_config};
+use crate::harness::{Lan, Node, OWN, PEER, Setup, Wire, one, pair_config};
 use crate::lan;
 use crate::shared::poll;
 
@@ -250,4 +250,59 @@ fn a_second_lb_in_the_same_network_is_refused() {
     assert_eq!(second.wait_for_exit().code(), Some(1));
     assert!(second.stderr().contains("another lb drives the virtual routers"), "{}", second.stderr());
     assert!(a.has(VIP));
+}
+
+#[test]
+fn a_second_signal_lets_go_without_a_successor() {
+    let lan = lan!();
+    let mut a = Node::start(
+        &lan.lb,
+        "a",
+        &one("").replace("100ms", "10s").replace("vrid: 51", "vrid: 51, priority: { a: 255 }"),
+    );
+    a.await_role("active");
+    a.lb.signal(Signal::SIGTERM);
+    poll("it hands over", || (a.router("v")["leaving"] == true).then_some(()));
+    a.lb.signal(Signal::SIGTERM);
+    assert_eq!(a.lb.wait_for_exit().code(), Some(143));
+    assert!(!lan.lb.run("ip -o address show").contains(VIP));
+}
+
+#[test]
+fn every_metric_of_virtual_routers_is_moved_by_something() {
+    let lan = lan!();
+    lan.switch.space.ip("link add side type bridge mcast_snooping 0\nlink set side up");
+    for host in [&lan.lb, &lan.peer] {
+        lan.switch.port(host, "eth1", "side");
+    }
+    let config = one(", track: [{ interface: eth1, weight: -100 }]");
+    let [a, b] = Node::pair(&lan, &config);
+    let priority = || a.lb.metric("lb_vrrp_effective_priority", &[]);
+    assert_eq!((priority(), a.lb.metric("lb_vrrp_active", &[])), (150.0, 1.0));
+    lan.lb.ip("link set eth1 down");
+    b.await_role("active");
+    assert_eq!((priority(), a.lb.metric("lb_vrrp_active", &[])), (50.0, 0.0));
+    assert_eq!(a.lb.stderr().matches("interface eth1 is down").count(), 1);
+    lan.lb.ip("link set eth1 up");
+    a.await_role("active");
+    let wire = Wire::open(&lan);
+    let good = Setup::V3Unicast.good(&lan, 90);
+    wire.send(&crate::harness::Advert { ttl: 64, ..Setup::V3Unicast.good(&lan, 90) });
+    wire.send(&crate::harness::Advert { vrid: 99, ..Setup::V3Unicast.good(&lan, 90) });
+    // One of another interval, and with another address.
+    wire.send(&crate::harness::Advert { timing: [0, 20], ..good });
+    let still = || {
+        let metrics = a.lb.metrics();
+        let names = a.lb.metrics_text();
+        let families = names.lines().filter_map(|line| line.strip_prefix("# TYPE lb_vrrp_")?.split(' ').next());
+        let value = |name: &str| {
+            let whole = format!("lb_vrrp_{name}");
+            metrics.sum(&whole, &[]) + metrics.sum(&format!("{whole}_count"), &[])
+        };
+        // What takes a broken host is counted in the tests beside the code.
+        let is_still = |name: &&str| !["active", "send_failures_total"].contains(name) && value(name) == 0.0;
+        families.filter(is_still).map(str::to_owned).collect::<Vec<_>>()
+    };
+    poll("all have moved", || still().is_empty().then_some(()));
+    assert_eq!(a.lb.metric("lb_vrrp_advert_errors_total", &[("reason", "ttl")]), 1.0);
 }

@@ -23,8 +23,14 @@ pub struct Registry {
 
 #[derive(Default)]
 struct State {
-    names: HashMap<RouterId, Arc<str>>,
+    names: HashMap<RouterId, Names>,
     waiting: Vec<(RouterId, Sender<Outcome>)>,
+}
+
+#[derive(Clone)]
+struct Names {
+    router: Arc<str>,
+    tracked: Vec<String>,
 }
 
 /// Of a change of role, for hooks.
@@ -38,8 +44,9 @@ pub struct RoleEvent {
 pub type Hook = Box<dyn FnMut(&RoleEvent) + Send>;
 
 impl Registry {
-    pub fn name(&self, id: RouterId, name: Arc<str>) {
-        self.lock().names.insert(id, name);
+    /// `tracked`: in the order of the file.
+    pub fn name(&self, id: RouterId, router: Arc<str>, tracked: Vec<String>) {
+        self.lock().names.insert(id, Names { router, tracked });
     }
 
     /// What becomes of the role of a virtual router from now on.
@@ -50,7 +57,11 @@ impl Registry {
     }
 
     fn name_of(&self, id: RouterId) -> Arc<str> {
-        self.lock().names.get(&id).cloned().unwrap_or_else(|| "?".into())
+        self.lock().names.get(&id).map_or_else(|| "?".into(), |names| names.router.clone())
+    }
+
+    fn tracked(&self, id: RouterId, index: usize) -> String {
+        self.lock().names.get(&id).and_then(|names| names.tracked.get(index)).cloned().unwrap_or_default()
     }
 
     fn tell(&self, id: RouterId, outcome: &Outcome) {
@@ -104,6 +115,11 @@ fn enter(entry: Entry, registry: &Registry, hook: Option<&mut Hook>) {
         Entry::Notice { id, notice } => {
             log_notice(&registry.name_of(id), notice);
             outcome_of(notice).into_iter().for_each(|outcome| registry.tell(id, &outcome));
+        }
+        Entry::Tracked { id, index, is_up, effect } => {
+            let (router, tracked) = (registry.name_of(id), registry.tracked(id, index));
+            let (is, priority) = (if is_up { "up" } else { "down" }, effect.priority);
+            info!(%router, priority, fault = effect.fault, "{tracked} is {is}");
         }
         Entry::Dropped { id, from, error } => {
             let router = registry.name_of(id);
@@ -189,7 +205,7 @@ mod tests {
     #[test]
     fn hooks_hear_of_roles_by_name() {
         let registry = Registry::default();
-        registry.name(4, "public".into());
+        registry.name(4, "public".into(), Vec::new());
         let events = reader(&[changed(4, Role::Backup, Reason::Group)], &registry);
         assert_eq!(events.len(), 1);
         assert_eq!((&*events[0].router, events[0].change.to), ("public", Role::Backup));

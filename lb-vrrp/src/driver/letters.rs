@@ -10,6 +10,7 @@ use super::board::Board;
 use super::desired::{Desired, Place};
 use crate::machine::{Notice, RoleChange};
 use crate::packet::PacketError;
+use crate::priority::Effective;
 use crate::routers::RouterId;
 
 /// From the supervisor to the head.
@@ -130,6 +131,13 @@ pub enum Entry {
     Notice {
         id: RouterId,
         notice: Notice,
+    },
+    /// Something that is tracked went up or down, and that has an effect.
+    Tracked {
+        id: RouterId,
+        index: usize,
+        is_up: bool,
+        effect: Effective,
     },
     /// The first of its kind in a while.
     Dropped {

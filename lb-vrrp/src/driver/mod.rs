@@ -146,8 +146,9 @@ impl Driver {
     }
 
     /// For logs.
-    pub fn name(&self, id: RouterId, name: Arc<str>) {
-        self.registry.name(id, name);
+    pub fn name(&self, id: RouterId, desired: &Desired) {
+        let tracked = desired.tracking().trackers().iter().map(|tracker| tracker.name.clone()).collect();
+        self.registry.name(id, desired.name.clone(), tracked);
     }
 
     /// Carried out soon, in the order given.
@@ -168,6 +169,11 @@ impl Driver {
         let outcome = self.registry.wait_for(id);
         self.command(Command::Yield(id));
         outcome
+    }
+
+    /// What ends a [`Driver::stop`] that takes too long.
+    pub fn emergency(&self) -> Emergency {
+        Emergency(self.shared.clone())
     }
 
     /// Hands over and takes everything away; `false`: not within `longest`, and then without a successor.
@@ -192,6 +198,16 @@ impl Driver {
 
     fn has_ended(&self, longest: Duration) -> bool {
         matches!(self.ended.recv_timeout(longest), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+/// Lets go of everything at once, and says so to the other nodes.
+pub struct Emergency(Arc<Shared>);
+
+impl Emergency {
+    pub fn call(&self) {
+        // Where there is no room, the end is near anyway.
+        let _ = self.0.commands.put(Command::Abandon);
     }
 }
 

@@ -355,18 +355,18 @@ impl<N: Network> Node<N> {
     }
 
     fn observe(&mut self, id: RouterId, index: usize, is_up: bool) {
-        let has_effect = self.router(id).is_some_and(|router| router.tracking.observe(index, is_up).is_some());
-        if has_effect {
+        let effect = self.router(id).and_then(|router| router.tracking.observe(index, is_up));
+        if let Some(effect) = effect {
+            self.note(Entry::Tracked { id, index, is_up, effect });
             self.tell_effect(id);
         }
     }
 
     fn observe_interface(&mut self, name: &str, is_up: bool) {
-        let concerned: SmallVec<[RouterId; 4]> = (self.routers.iter_mut())
-            .filter_map(|router| router.observe_interface(name, is_up).then_some(router.id))
-            .collect();
-        for id in concerned {
-            self.tell_effect(id);
+        let concerned = self.routers.iter().filter_map(|router| Some((router.id, router.tracks_interface(name)?)));
+        let concerned: SmallVec<[(RouterId, usize); 4]> = concerned.collect();
+        for (id, index) in concerned {
+            self.observe(id, index, is_up);
         }
     }
 

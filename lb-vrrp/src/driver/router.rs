@@ -88,15 +88,10 @@ impl<S> Router<S> {
         self.view.doors().find(|known| known.number == door)
     }
 
-    /// `true`: the state of that interface has an effect.
-    pub fn observe_interface(&mut self, name: &str, is_up: bool) -> bool {
-        let mut has_effect = false;
-        for (index, track) in self.desired.track.iter().enumerate() {
-            if matches!(&track.what, Tracked::Interface(tracked) if tracked == name) {
-                has_effect |= self.tracking.observe(index, is_up).is_some();
-            }
-        }
-        has_effect
+    /// Where it stands among what is tracked.
+    pub fn tracks_interface(&self, name: &str) -> Option<usize> {
+        let is_it = |what: &Tracked| matches!(what, Tracked::Interface(tracked) if tracked == name);
+        self.desired.track.iter().position(|track| is_it(&track.what))
     }
 
     /// What was seen of the things that a reload keeps is still so.
