@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::sockopt::{
-    IpFreebind, Ipv4RecvTtl, Ipv4Ttl, Ipv6RecvHopLimit, Ipv6Ttl, RcvBuf, ReusePort, SndBuf,
+    IpFreebind, Ipv4RecvTtl, Ipv4Ttl, Ipv6RecvHopLimit, Ipv6Ttl, RcvBuf, RcvBufForce, ReusePort, SndBuf, SndBufForce,
 };
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
 use tracing::{error, info, warn};
@@ -22,7 +22,7 @@ use super::report::{LinkReport, PeerReport};
 use super::wire::{Key, LARGEST, NodeState};
 use crate::config::{Config, Node};
 
-/// A dump of flows comes quicker than they can be entered. The kernel gives less where `net.core.rmem_max` says so.
+/// A dump of flows comes quicker than they can be entered.
 const BUFFER: usize = 4 << 20;
 /// Datagrams between two looks at the time.
 const TURN: usize = 256;
@@ -290,8 +290,9 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     // A reload may change the nodes and keep the address: the new socket is there before the old one goes.
     setsockopt(&fd, ReusePort, &true)?;
     setsockopt(&fd, IpFreebind, &true)?;
-    setsockopt(&fd, RcvBuf, &BUFFER)?;
-    setsockopt(&fd, SndBuf, &BUFFER)?;
+    // Beyond net.core.rmem_max where this process may.
+    setsockopt(&fd, RcvBufForce, &BUFFER).or_else(|_| setsockopt(&fd, RcvBuf, &BUFFER))?;
+    setsockopt(&fd, SndBufForce, &BUFFER).or_else(|_| setsockopt(&fd, SndBuf, &BUFFER))?;
     set_hops(&fd, address.is_ipv6())?;
     bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrStorage::from(address))?;
     Ok(fd.into())

@@ -130,11 +130,10 @@ impl FlowSync {
             shared: shared.clone(),
             on_change,
             told: None,
-            jiffies: JiffyClock::load()?,
             listening: vec![false; peers],
             work: None,
             flushes: vec![],
-            is_failing: false,
+            failed: None,
         };
         let thread = std::thread::Builder::new().name("l4-sync".to_owned()).spawn(move || syncer.run());
         Ok(Self { shared, inbox: sender, thread: thread.map_err(Error::Thread)? })
@@ -166,17 +165,18 @@ struct Syncer {
     shared: Arc<Shared>,
     on_change: Box<dyn Fn(Readiness) + Send>,
     told: Option<Readiness>,
-    jiffies: JiffyClock,
     /// By node: is it there, and does it want to know flows?
     listening: Vec<bool>,
     /// While there is layer 4.
     work: Option<Work>,
     flushes: Vec<SyncSender<()>>,
-    is_failing: bool,
+    /// With these it does not work.
+    failed: Option<Arc<Maps>>,
 }
 
 struct Work {
     maps: Arc<Maps>,
+    jiffies: JiffyClock,
     table: FlowTable,
     machine: Machine,
 }
@@ -237,10 +237,13 @@ impl Syncer {
     fn turn(&mut self, now: Instant) {
         self.follow_tier(now);
         let mut flushed = true;
-        if let Some(Work { table, machine, .. }) = &mut self.work {
-            match self.jiffies.now() {
+        if let Some(Work { table, machine, jiffies, maps }) = &mut self.work {
+            match jiffies.now() {
                 Ok(jiffies) => table.set_now(jiffies),
-                Err(error) => return self.fail(&error),
+                Err(error) => {
+                    let maps = maps.clone();
+                    return self.fail(maps, &error);
+                }
             }
             machine.handle_turn(&mut View { table, tier: &self.tier }, !self.flushes.is_empty(), now);
             flushed = machine.is_acked();
@@ -260,29 +263,28 @@ impl Syncer {
             self.work = None;
             return;
         };
-        if self.work.as_ref().is_some_and(|work| Arc::ptr_eq(&work.maps, &ground.maps)) {
+        let known = [self.work.as_ref().map(|work| &work.maps), self.failed.as_ref()];
+        if known.into_iter().flatten().any(|maps| Arc::ptr_eq(maps, &ground.maps)) {
             return;
         }
-        let entry = match Entry::open(&ground.path, ground.sizes) {
-            Ok(entry) => entry,
-            Err(error) => return self.fail(&error),
+        let programs = Entry::open(&ground.path, ground.sizes).and_then(|entry| Ok((entry, JiffyClock::load()?)));
+        let (entry, jiffies) = match programs {
+            Ok(programs) => programs,
+            Err(error) => return self.fail(ground.maps, &error),
         };
         let mut machine = Machine::new(self.listening.len(), wire::ROOM, now);
         for (id, listens) in self.listening.iter().enumerate() {
             machine.handle_peer(id, *listens, now);
         }
         let table = FlowTable::new(ground.maps.clone(), entry, ground.hz, 0);
-        self.work = Some(Work { maps: ground.maps, table, machine });
+        self.work = Some(Work { maps: ground.maps, jiffies, table, machine });
     }
 
-    /// Says so once.
-    fn fail(&mut self, error: &Error) {
-        if !self.is_failing {
-            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            error!(%error, why, "flow sync does not work");
-        }
-        self.is_failing = true;
-        self.work = None;
+    /// Until layer 4 is another one.
+    fn fail(&mut self, maps: Arc<Maps>, error: &Error) {
+        let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        error!(%error, why, "flow sync does not work");
+        (self.failed, self.work) = (Some(maps), None);
     }
 
     fn tell(&mut self, now: Instant) {
