@@ -25,7 +25,7 @@ const PULLS: u32 = 100;
 /// Records told in a turn at most: as many as 100 datagrams hold.
 const BUDGET: usize = 4300;
 /// Records of a slice, for which [`SLICE`] datagrams do in any case.
-const IN_SLICE: usize = 400;
+const IN_SLICE: usize = 900;
 /// Slices that are told in a turn at most.
 const SLICES: u32 = 64;
 /// Datagrams whose places are remembered.
