@@ -420,8 +420,9 @@ pub struct ConfigSchema {}
 /// Say what on this machine would stop lb from working, and how to fix it
 ///
 /// Looks at what the file asks for and at what this machine has: ports, certificates, descriptors;
-/// for layer 4 also the kernel, capabilities, bpffs and routing. On a backend of `mode: dr` or
-/// `tunnel`, --real-server looks at what such a machine needs instead.
+/// for layer 4 also the kernel, capabilities, bpffs and routing; for nodes and virtual routers the
+/// firewall, ARP, secrets, and for some advert intervals who speaks VRRP on their networks. On a backend
+/// of `mode: dr` or `tunnel`, --real-server looks at what such a machine needs instead.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -58,6 +58,13 @@ impl Machine {
         effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
     }
 
+    /// The soft limit of this process; `None`: there is none, or it cannot be read.
+    pub fn limit(&self, name: &str) -> Option<u64> {
+        let limits = self.read("proc/self/limits")?;
+        let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Standard output of a program; `None` where it is missing or fails.
     pub fn output(&self, program: &str, arguments: &[&str]) -> Option<String> {
         let output = Command::new(program).args(arguments).output().ok()?;

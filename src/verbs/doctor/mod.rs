@@ -3,9 +3,12 @@
 //! Each part looks at one subject and returns its findings; [`Machine`] is where they look, so that
 //! a test can show them any machine.
 
+mod firewall;
 mod layer4;
 mod machine;
+mod pair;
 mod real_server;
+mod segment;
 
 use anyhow::{Context, Result};
 use lb_core::config::{self, Config, LoadError};
@@ -51,5 +54,6 @@ fn node(machine: &Machine, args: &cli::Doctor) -> Result<Vec<Finding>> {
 fn examine(machine: &Machine, config: &Config) -> Vec<Finding> {
     let mut findings = host::examine(config);
     findings.extend(layer4::examine(machine, config));
+    findings.extend(pair::examine(machine, config));
     findings
 }
