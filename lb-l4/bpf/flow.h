@@ -16,7 +16,9 @@ struct work {
 	struct bpf_fib_lookup fib;
 	struct hop hop;
 	__u32 now;
-	__u32 frontend; /* of a new flow */
+	__u32 frontend; /* of a new flow, see has_frontend() */
+	__u32 asked; /* for it */
+	__u32 found;
 	__u32 dest;     /* where this packet goes or comes from */
 	__u32 place;    /* + 1, of its flow; 0: none */
 	__u32 why;      /* enum counter, where dropped */
@@ -48,6 +50,7 @@ inline_ void begin(struct work *work)
 	work->why = COUNT_END;
 	work->dest = ~0u;
 	work->place = 0;
+	work->asked = 0;
 	work->reply = 0;
 }
 
@@ -128,6 +131,20 @@ inline_ void touch(const struct flow *flow)
 	__u32 first = *(const volatile __u32 *)&flow->expires, second = *(const volatile __u32 *)&flow->epoch;
 
 	asm volatile("" : : "r"(first), "r"(second));
+}
+
+/* All that an insertion of that key will want, where it finds its way free. */
+inline_ void flow_fetch(const struct flow_key *key, const struct settings *settings)
+{
+	__u64 hash = hash_table(key, settings->flow_seed);
+	struct bucket *bucket = bucket_at(first_of(hash));
+	__u32 head;
+
+	if (!bucket)
+		return;
+	head = *(volatile __u32 *)&bucket->lock;
+	asm volatile("" : : "r"(head));
+	touch(&bucket->ways[home_of(tag_of(hash))]);
 }
 
 /* Place + 1 of a flow, expired or not; 0: there is none. */

@@ -11,6 +11,11 @@
  */
 #include "fast.h"
 
+inline_ int is_first_syn(const struct packet *p)
+{
+	return p->key.proto == IPPROTO_TCP && (p->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
 /* Would every packet of the flow find the same backend without an entry? */
 inline_ int is_stateless(const struct frontend *frontend)
 {
@@ -57,11 +62,6 @@ function int schedule(struct work *work)
 	return FORWARD;
 }
 
-inline_ int is_first_syn(const struct packet *p)
-{
-	return p->key.proto == IPPROTO_TCP && (p->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-}
-
 /* No flow. */
 function int unknown(ctx_t *ctx, struct work *work)
 {
@@ -71,7 +71,7 @@ function int unknown(ctx_t *ctx, struct work *work)
 		return PASS;
 	if (work->p.fragment == LATER)
 		return drop(work, DROP_FRAGMENT);
-	if (!find_frontend(&work->p.key, &work->frontend) || !(frontend = frontend_at(work->frontend)))
+	if (!has_frontend(work) || !(frontend = frontend_at(work->frontend)))
 		return PASS;
 	if (work->p.ttl <= 1)
 		return answer_time_exceeded(ctx, work);
@@ -101,7 +101,7 @@ inline_ int rebind(ctx_t *ctx, struct work *work)
 	flow_forget(work->place);
 	if (work->p.fragment == LATER)
 		return drop(work, DROP_FRAGMENT);
-	if (!find_frontend(&work->p.key, &work->frontend))
+	if (!has_frontend(work))
 		return drop(work, DROP_BACKEND_DOWN);
 	if (work->p.ttl <= 1)
 		return answer_time_exceeded(ctx, work);
@@ -161,6 +161,8 @@ function int judge(ctx_t *ctx, struct work *work)
 		return icmp(ctx, work);
 	if (work->p.fragment == LATER && recall_ports(&work->p))
 		return is_vip(&work->p) ? drop(work, DROP_FRAGMENT) : PASS;
+	if (is_first_syn(&work->p))
+		foresee(work);
 	work->place = flow_find(&work->p.key);
 	flow = flow_at(work->place);
 	if (!flow)

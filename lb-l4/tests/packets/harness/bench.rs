@@ -148,6 +148,12 @@ impl Bench {
         codes.contains(&ran.code)
     }
 
+    /// The kernel's time at the last reset.
+    pub fn real_now(&self) -> u32 {
+        self.real_now
+    }
+
+    /// That there are.
     pub fn shortcuts(&self) -> usize {
         self.program.maps.count_shortcuts()
     }
