@@ -75,6 +75,7 @@ inline_ void settle(struct flow *flow, __u32 place, const struct import *import,
 	flow->created = now - import->lived;
 	count_active(flow);
 	tell_peer(flow, place);
+	forget_shortcut(flow);
 	mark(flow, place); /* what was told of it by this node is no longer what holds */
 }
 
