@@ -23,6 +23,7 @@ nodes:
 vrrp:
   public: {{ interface: eth0, vrid: 51, interval: {interval}, group: pair, addresses: [{vip}/24] }}
   gateway: {{ interface: eth1, vrid: 52, interval: {interval}, group: pair, peers: multicast, addresses: [{gateway}/24] }}
+l4: {{ flows: 65536 }}
 sync: {{ secret_file: {directory}/secret }}
 frontends:
   web: {{ listen: "{vip}:80", pool: web }}
@@ -46,7 +47,11 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory(prefix="lb-demo-") as directory, Net() as net:
-            Show(net, options, pathlib.Path(directory)).run()
+            show = Show(net, options, pathlib.Path(directory))
+            try:
+                show.run()
+            except Failed as why:
+                sys.exit(f"{why}\n{show.logs()}")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; everything is removed")
 
@@ -57,6 +62,10 @@ def parse():
     parser.add_argument("--interval", default="100ms", help="of adverts (default 100ms)")
     parser.add_argument("--connections", type=int, default=1000, help="held by the client (default 1000)")
     return parser.parse_args()
+
+
+class Failed(Exception):
+    """The show cannot go on."""
 
 
 class Show:
@@ -73,6 +82,7 @@ class Show:
         for node in NODES:
             self.start(node)
         self.until(["a"])
+        self.until_in_step()
         say(f"Two nodes with one file, adverts every {self.options.interval}; a has {VIP}, b waits.")
         say(f"A client holds {self.options.connections} connections, half by nat and half by dr, sends 1,000 datagrams")
         say("a second by nat, and makes one web request after the other, each on a new connection.\n")
@@ -85,13 +95,15 @@ class Show:
         """Traffic, what happens in the middle of it, and what the client says."""
         hold = self.client("hold", self.options.connections)
         if hold.stdout.readline() != "ready\n":
-            sys.exit("the client cannot connect")
+            raise Failed("the client cannot connect")
         time.sleep(2)
         probe = self.client("probe", 7000, "chrt", "-f", "50")
         time.sleep(1)
         act()
         self.until(holders)
         time.sleep(2)
+        if all(node.poll() is None for node in self.nodes.values()):
+            self.until_in_step()
         seen = {**finished(probe), **finished(hold)}
         web = seen["web"]
         say(f"{title}:")
@@ -146,12 +158,34 @@ class Show:
         command = [*wrapper, PYTHON, "-B", HERE / "client.py", verb, VIP, number]
         return self.net.start("client", *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def logs(self):
+        return "\n".join(f"---- {node} ----\n{(self.directory / f'{node}.log').read_text()}" for node in NODES)
+
     def until(self, holders):
-        until = time.monotonic() + PATIENCE
-        while self.net.holder() != holders:
-            if time.monotonic() > until:
-                sys.exit(f"{VIP} is not where it should be: {self.net.holder()}")
-            time.sleep(0.02)
+        wait(f"{VIP} to be at {holders}", lambda: self.net.holder() == holders)
+
+    def until_in_step(self):
+        """Each node knows the other's flows."""
+        wanted = {"lb_l4_sync_ready 1", *(f'lb_peer_up{{node="{node}"}} 1' for node in NODES)}
+        wait("the nodes to know each other's flows", lambda: self.metrics() >= wanted)
+
+    def metrics(self):
+        """Lines that are true on both nodes, or on the one that can say them."""
+        lines = [self.scrape(number) for number in NODES.values()]
+        ready = {"lb_l4_sync_ready 1"} if all("lb_l4_sync_ready 1" in one for one in lines) else set()
+        return ready | {line for one in lines for line in one if line.startswith("lb_peer_up")}
+
+    def scrape(self, number):
+        command = self.net.inside("client", "curl", "-s", f"http://203.0.113.{number}:9600/metrics")
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()
+
+
+def wait(what, is_so):
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > until:
+            raise Failed(f"waited {PATIENCE} s in vain for {what}")
+        time.sleep(0.05)
 
 
 def finished(process):
