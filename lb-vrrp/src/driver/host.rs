@@ -195,8 +195,8 @@ impl Kernel for Host {
 
     fn open(&mut self, link: &Link, place: &Place) -> Result<Door<Arc<Socket>>, Errno> {
         // Also for unicast: a peer that is not configured for it is to be seen and counted.
-        let (family, multicast) = (place.family, true);
-        let spec = Spec { interface: link.name.clone(), index: link.index, family, multicast, only_from: None };
+        let multicast = true;
+        let spec = Spec { disguised: place.virtual_mac, ..Spec::of(link, place.family, multicast) };
         self.door(spec).map_err(errno)
     }
 

@@ -9,13 +9,16 @@ use nix::errno::Errno;
 use super::desired::Place;
 use super::letters::{Door, Order};
 use crate::net::{Address, Link};
-use crate::packet::{Family, Frame};
+use crate::packet::{Family, Frame, Mac};
 use crate::routers::RouterId;
 
 /// What the head asks: nothing that could take a while.
 pub trait Network {
     type Socket;
     fn send(&mut self, socket: &Self::Socket, payload: &[u8], source: IpAddr, to: IpAddr) -> Result<(), Errno>;
+    /// To the group, from a MAC address that the interface of the socket does not have.
+    fn send_disguised(&mut self, socket: &Self::Socket, payload: &[u8], source: IpAddr, from: Mac)
+    -> Result<(), Errno>;
     /// Tells from now on when something can be read there.
     fn watch(&mut self, door: &Door<Self::Socket>) -> Result<(), Errno>;
     fn unwatch(&mut self, door: &Door<Self::Socket>);

@@ -12,8 +12,8 @@ use super::kernel::Network;
 use super::letters::{Assigned, Command, Doing, Entry, Finding, Order, View};
 use super::mailbox::Mailbox;
 use super::router::Router;
-use crate::machine::{Action, Event};
-use crate::packet::{Received, vrid};
+use crate::machine::{Action, Event, Role};
+use crate::packet::{Received, virtual_mac, vrid};
 use crate::routers::{GroupId, Outputs, RouterId, Routers};
 use crate::time::Time;
 
@@ -207,11 +207,18 @@ impl<N: Network> Node<N> {
         let Some(machine) = machines.get(id) else { return false };
         let advert = machine.settings().advert(priority, interval);
         let View { source, door, virtual_door, .. } = &router.view;
+        // RFC 9568 section 7.2: all adverts of an active router come from the virtual MAC, the first one too.
+        let place = &router.desired.place;
+        let is_bare = place.virtual_mac && virtual_door.is_none() && machine.role() == Role::Active;
+        let disguise = is_bare.then(|| virtual_mac(place.family.group(), place.vrid));
         let mut done = Err(Errno::ENOTCONN);
         if let (Some(source), Some(door)) = (*source, virtual_door.as_ref().or(door.as_ref())) {
             for destination in router.desired.destinations() {
                 router.codec.encode(&advert, source, destination, network.utc(), payload);
-                let sent = network.send(&door.socket, payload, source, destination);
+                let sent = match disguise.filter(|_| destination.is_multicast()) {
+                    Some(mac) => network.send_disguised(&door.socket, payload, source, mac),
+                    None => network.send(&door.socket, payload, source, destination),
+                };
                 if done.is_err() {
                     done = sent;
                 }

@@ -13,6 +13,7 @@ use super::letters::{Door, Order};
 use super::mailbox::Mailbox;
 use super::waiter::{Wait, Waiter};
 use crate::net::Socket;
+use crate::packet::Mac;
 
 /// What can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,11 @@ impl Network for Outlook {
 
     fn send(&mut self, socket: &Arc<Socket>, payload: &[u8], source: IpAddr, to: IpAddr) -> Result<(), Errno> {
         let sent = socket.send(payload, source, to);
+        sent.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+    }
+
+    fn send_disguised(&mut self, socket: &Arc<Socket>, payload: &[u8], source: IpAddr, from: Mac) -> Result<(), Errno> {
+        let sent = socket.send_disguised(payload, source, from);
         sent.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
     }
 

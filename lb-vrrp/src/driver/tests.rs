@@ -19,7 +19,7 @@ use super::mailbox::Mailbox;
 use super::node::{Known, Node};
 use crate::machine::{Garp, Preempt, Role, Settings};
 use crate::net::{Address, Change, Kind, Link};
-use crate::packet::{Advert, Auth, Codec, Family, Frame, Peers, Received, Version, Wire, advertised};
+use crate::packet::{Advert, Auth, Codec, Family, Frame, Mac, Peers, Received, Version, Wire, advertised};
 use crate::routers::RouterId;
 use crate::time::Time;
 
@@ -63,6 +63,11 @@ impl Network for Net {
         }
         self.sent.push((to, payload[2]));
         Ok(())
+    }
+
+    fn send_disguised(&mut self, socket: &u32, payload: &[u8], source: IpAddr, _from: Mac) -> Result<(), Errno> {
+        let group = Family::of(source).group();
+        self.send(socket, payload, source, group)
     }
 
     fn watch(&mut self, door: &Door<u32>) -> Result<(), Errno> {

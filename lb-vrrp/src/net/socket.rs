@@ -10,8 +10,10 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Type};
 
-use super::{NetError, wire};
-use crate::packet::{Family, GROUP_V4, GROUP_V6, Mac, PROTOCOL, PacketError, Received, TOS, TTL, split_ipv4};
+use super::{Link, NetError, wire};
+use crate::packet::{
+    Family, GROUP_V4, GROUP_V6, Mac, PROTOCOL, PacketError, Received, TOS, TTL, advert_frame, split_ipv4,
+};
 
 /// Adverts of all virtual routers of an interface, while nobody has time to read them.
 const ROOM: usize = 1 << 20;
@@ -29,6 +31,16 @@ pub struct Spec {
     pub multicast: bool,
     /// Hears only frames from there.
     pub only_from: Option<Mac>,
+    /// Can also send from MAC addresses that the interface does not have.
+    pub disguised: bool,
+}
+
+impl Spec {
+    /// Of an interface as it is.
+    pub fn of(link: &Link, family: Family, multicast: bool) -> Self {
+        let (interface, index) = (link.name.clone(), link.index);
+        Self { interface, index, family, multicast, only_from: None, disguised: false }
+    }
 }
 
 /// A raw socket for adverts on one interface. It is bound to the interface of that moment: where that is replaced by
@@ -38,6 +50,7 @@ pub struct Socket {
     socket: socket2::Socket,
     family: Family,
     index: u32,
+    disguised: Option<socket2::Socket>,
 }
 
 impl Socket {
@@ -60,7 +73,9 @@ impl Socket {
         }
         // After the type of service, which changes the priority too (net/ipv4/ip_sockglue.c, __ip_sock_set_tos).
         socket.set_priority(PRIORITY)?;
-        Ok(Self { socket, family: spec.family, index: spec.index })
+        let disguised = spec.disguised.then(|| wire::deaf(spec.index)).transpose()?;
+        disguised.iter().try_for_each(|socket| socket.set_priority(PRIORITY))?;
+        Ok(Self { socket, family: spec.family, index: spec.index, disguised })
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -74,6 +89,12 @@ impl Socket {
             (IpAddr::V6(source), IpAddr::V6(destination)) => self.send_v6(payload, source, destination),
             _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
         }
+    }
+
+    /// The same to the group, from another MAC address.
+    pub fn send_disguised(&self, payload: &[u8], source: IpAddr, from: Mac) -> io::Result<()> {
+        let socket = self.disguised.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        socket.send_with_flags(&advert_frame(from, source, payload), libc::MSG_DONTWAIT).map(drop)
     }
 
     fn send_v4(&self, payload: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> io::Result<()> {

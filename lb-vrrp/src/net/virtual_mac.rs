@@ -76,7 +76,8 @@ impl VirtualMac {
     /// For a socket that sends from the virtual MAC, and that hears what another node sends from it while we have it
     /// too. Everything else is heard on the interface below.
     pub fn spec(&self, family: Family, multicast: bool) -> Spec {
-        Spec { interface: self.name.clone(), index: self.index, family, multicast, only_from: Some(self.mac) }
+        let (interface, index) = (self.name.clone(), self.index);
+        Spec { interface, index, family, multicast, only_from: Some(self.mac), disguised: false }
     }
 
     /// Before the first advert as active, and after the addresses were removed.

@@ -7,12 +7,14 @@
 //! | `ip.rs` | the IPv4 header that a raw socket leaves in front |
 //! | `checksum.rs` | the Internet checksum, with and without a pseudo-header |
 //! | `hmac.rs` | keepalived's `auth_hmac` trailer |
+//! | `frame.rs` | an advert as an Ethernet frame |
 //! | `announce.rs` | gratuitous ARP and unsolicited neighbour advertisements, as Ethernet frames |
 
 mod announce;
 mod checksum;
 mod codec;
 mod error;
+mod frame;
 mod hmac;
 mod ip;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use smallvec::SmallVec;
 pub use announce::{Frame, Mac, announced, announcement, virtual_mac};
 pub use codec::{Auth, Codec, Peers, Wire, advertised, vrid};
 pub use error::PacketError;
+pub use frame::advert_frame;
 pub use hmac::{HmacError, HmacSettings, Key};
 pub use ip::split_ipv4;
 

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-use lb_vrrp::net::{Netlink, Socket, Spec};
+use lb_vrrp::net::{Link, Netlink, Socket, Spec};
 use lb_vrrp::packet::{Family, GROUP_V4, GROUP_V6, PROTOCOL, PacketError, Received};
 
 use super::host::{ip, on_a_wire, wait_for};
@@ -10,7 +10,7 @@ const PAYLOAD: &[u8] = b"an advert, as far as the kernel knows";
 
 fn open(family: Family, multicast: bool) -> Socket {
     let link = Netlink::open().unwrap().link("eth0").unwrap().unwrap();
-    Socket::open(&Spec { interface: link.name, index: link.index, family, multicast, only_from: None }).unwrap()
+    Socket::open(&Spec { disguised: true, ..Spec::of(&link, family, multicast) }).unwrap()
 }
 
 fn with_addresses(last: u8) {
@@ -105,6 +105,40 @@ fn an_advert_leaves_as_network_control_with_full_ttl() {
 }
 
 #[test]
+fn an_advert_from_another_mac_differs_in_nothing_else() {
+    on_a_wire(|peer| {
+        const OTHER: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+        with_addresses(2);
+        for (family, source) in [(Family::V4, address("10.0.0.2")), (Family::V6, link_local())] {
+            let theirs = peer.enter(|| open(family, true));
+            let tap = peer.enter(Tap::open);
+            let socket = open(family, true);
+            socket.send(PAYLOAD, source, family.group()).unwrap();
+            socket.send_disguised(PAYLOAD, source, OTHER).unwrap();
+            hear(&theirs, source, family.group());
+            hear(&theirs, source, family.group());
+            let is_advert = |frame: &[u8]| frame.ends_with(PAYLOAD);
+            let plain = tap.frame("advert", is_advert);
+            let mut expected = plain.clone();
+            expected[6..12].copy_from_slice(&OTHER);
+            assert_eq!(headers(tap.frame("advert", is_advert), family), headers(expected, family));
+        }
+    });
+}
+
+/// Without what the kernel numbers: the identification of an IPv4 packet and the checksum over it, the flow label.
+fn headers(mut frame: Vec<u8>, family: Family) -> Vec<u8> {
+    match family {
+        Family::V4 => [18, 19, 24, 25].into_iter().for_each(|at| frame[at] = 0),
+        Family::V6 => [16, 17].into_iter().for_each(|at| frame[at] = 0),
+    }
+    if family == Family::V6 {
+        frame[15] &= 0xf0;
+    }
+    frame
+}
+
+#[test]
 fn a_source_that_is_not_ours_is_refused_with_ipv4() {
     on_a_wire(|_| {
         with_addresses(2);
@@ -129,7 +163,9 @@ fn a_packet_longer_than_the_buffer_is_no_packet() {
 #[test]
 fn without_the_interface_there_is_no_socket() {
     on_a_wire(|_| {
-        let spec = Spec { interface: "eth7".into(), index: 77, family: Family::V4, multicast: false, only_from: None };
+        let eth0 = Netlink::open().unwrap().link("eth0").unwrap().unwrap();
+        let gone = Link { name: "eth7".into(), index: 77, ..eth0 };
+        let spec = Spec::of(&gone, Family::V4, false);
         let error = Socket::open(&spec).unwrap_err();
         assert!(error.is_gone());
         assert!(error.to_string().starts_with("opening a socket for VRRP on eth7: "), "{error}");

@@ -37,8 +37,7 @@ impl Node {
         let (mut netlink, virtual_mac) = create(Family::V4);
         let above = Socket::open(&virtual_mac.spec(Family::V4, true)).unwrap();
         let eth0 = eth0(&mut netlink);
-        let below =
-            Spec { interface: eth0.name, index: eth0.index, family: Family::V4, multicast: true, only_from: None };
+        let below = Spec::of(&eth0, Family::V4, true);
         let below = Socket::open(&below).unwrap();
         Self { netlink, virtual_mac, above, below, own: format!("10.0.0.{last}").parse().unwrap() }
     }

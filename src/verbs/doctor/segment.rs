@@ -63,9 +63,7 @@ impl<'r> Ear<'r> {
     fn open(netlink: &mut Netlink, router: &'r VirtualRouter) -> io::Result<Option<Self>> {
         let family = if router.is_v6() { Family::V6 } else { Family::V4 };
         let Some(link) = netlink.link(&router.interface).map_err(io::Error::other)? else { return Ok(None) };
-        let spec =
-            Spec { interface: router.interface.clone(), index: link.index, family, multicast: true, only_from: None };
-        let inside = Socket::open(&spec).map_err(io::Error::other)?;
+        let inside = Socket::open(&Spec::of(&link, family, true)).map_err(io::Error::other)?;
         Ok(Some(Self { router, family, wire: wire(link.index, family)?, inside, heard: Heard::default() }))
     }
 
