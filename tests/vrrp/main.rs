@@ -8,6 +8,7 @@
 //! | `rules` | what lb makes of good packets |
 //! | `interop` | keepalived and FRR as the other node |
 //! | `sends` | what lb itself puts on the wire, byte by byte |
+//! | `virtual_mac` | a MAC address of its own, and addresses that accept nothing |
 //!
 //! Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
 
@@ -20,6 +21,7 @@ mod interop;
 mod nodes;
 mod rules;
 mod sends;
+mod virtual_mac;
 
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "this target uses a part of it")]

@@ -78,11 +78,13 @@ impl Agent {
         self.metric("lb_vrrp_transitions_total", &[])
     }
 
+    /// On whichever interface.
     pub fn has_vip(&self) -> bool {
         let vip: std::net::IpAddr = self.setup.vip().parse().unwrap();
         let mut netlink = Netlink::open().unwrap();
-        let eth0 = netlink.link("eth0").unwrap().unwrap();
-        netlink.addresses(eth0.index).unwrap().iter().any(|address| address.ip.addr() == vip)
+        let links = netlink.links().unwrap();
+        let mut addresses = links.iter().flat_map(|link| netlink.addresses(link.index).unwrap());
+        addresses.any(|address| address.ip.addr() == vip)
     }
 
     /// The first frame of this kind that was heard.

@@ -18,6 +18,7 @@ with! {
     Frr,
     v2: V2;
     v3: V3;
+    v3_and_a_virtual_mac_of_ours: V3, "virtual_mac: true";
     v3_over_ipv6: V3OverIpv6, "addresses: [\"fe80::100/64\", \"2001:db8::100/64\"]";
 }
 

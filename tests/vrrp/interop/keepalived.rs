@@ -23,6 +23,7 @@ with! {
     v2_with_a_password: V2Password;
     v3: V3;
     v3_unicast: V3Unicast;
+    v3_and_a_virtual_mac_of_ours: V3, "virtual_mac: true";
     v3_over_ipv6: V3OverIpv6, "addresses: [\"fe80::100/64\", \"2001:db8::100/64\"]";
 }
 
@@ -34,6 +35,7 @@ mod virtual_mac {
         WithVirtualMac,
         v2: V2;
         v3: V3;
+        v3_and_one_of_ours: V3, "virtual_mac: true";
     }
 }
 
