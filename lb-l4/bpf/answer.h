@@ -5,6 +5,7 @@
 #include "rewrite.h"
 
 #define ANSWER_TTL 64
+#define MIN_MTU6 1280
 #define QUOTE4 128 /* RFC 1812, 4.3.2.3: as much as is reasonable */
 #define QUOTE6 224 /* RFC 4443, 2.4 (c): at most 1,280 with all headers */
 
@@ -134,11 +135,18 @@ inline_ int answer_time_exceeded(ctx_t *ctx, struct work *work)
 	return answer_error(ctx, work, what, 0, DROP_TTL);
 }
 
+/* Nobody is told to send less than IPv6 has to carry (RFC 8200, 5): he would not heed it (RFC 8201, 4). What a tunnel
+ * leaves of the least MTU is less; there only the segment size of new connections helps, see clamp_mss(). */
+inline_ __u32 told_mtu(const struct packet *p, __u32 mtu)
+{
+	return p->v6 && mtu < MIN_MTU6 ? MIN_MTU6 : mtu;
+}
+
 inline_ int answer_too_big(ctx_t *ctx, struct work *work, __u32 mtu)
 {
 	__u32 what = work->p.v6 ? ICMPV6_PKT_TOOBIG << 8 : ICMP_DEST_UNREACH << 8 | ICMP_FRAG_NEEDED;
 
-	return answer_error(ctx, work, what, mtu, DROP_TOO_BIG);
+	return answer_error(ctx, work, what, told_mtu(&work->p, mtu), DROP_TOO_BIG);
 }
 
 /* RFC 9293, 3.10.7.1: the answer to a segment that belongs to no connection. */

@@ -8,7 +8,6 @@
 #define QUOTED_TRANSPORT 8 /* bytes of it that every quotation has (RFC 792) */
 #define PATH_MTU_SECONDS 600 /* RFC 1191, 6.3 */
 #define MIN_MTU4 576
-#define MIN_MTU6 1280
 
 inline_ int is_error(const struct packet *p)
 {
@@ -252,7 +251,8 @@ function int tunnel_error(ctx_t *ctx, struct work *work, __u32 inner)
 	if (find_hop(ctx, work, &work->key.dst, &work->key.src) != HOP_FOUND)
 		return drop(work, DROP_NO_ROUTE);
 	bytes = write_error(ctx, work, inner, work->p.length - (inner - work->p.l3), &work->key,
-			    work->p.v6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH, work->p.v6 ? 0 : ICMP_FRAG_NEEDED, mtu - header);
+			    work->p.v6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH, work->p.v6 ? 0 : ICMP_FRAG_NEEDED,
+			    told_mtu(&work->p, mtu - header));
 	if (!bytes || replace_packet(ctx, work, bytes))
 		return drop(work, DROP_HEADROOM);
 	count(COUNT_ICMP_SENT);

@@ -20,7 +20,7 @@ impl Model {
 
     pub(super) fn too_big(&mut self, packet: &Packet<'_>, mtu: usize) -> Verdict {
         let kind = if packet.family == Family::V4 { [3, 4] } else { [2, 0] };
-        self.error(packet, kind, mtu as u32, Counter::TooBig)
+        self.error(packet, kind, at_least(packet, mtu as u32), Counter::TooBig)
     }
 
     fn error(&mut self, packet: &Packet<'_>, kind: [u8; 2], value: u32, reason: Counter) -> Verdict {
@@ -153,6 +153,11 @@ fn swap(frame: &mut [u8], a: usize, b: usize, length: usize) {
     for i in 0..length {
         frame.swap(a + i, b + i);
     }
+}
+
+/// What may be told: IPv6 never goes below 1,280 (RFC 8201, section 4).
+pub(super) fn at_least(packet: &Packet<'_>, mtu: u32) -> u32 {
+    if packet.family == Family::V6 { mtu.max(1280) } else { mtu }
 }
 
 /// The next-hop MTU that an error tells (RFC 1191, section 4; RFC 4443, section 3.2).

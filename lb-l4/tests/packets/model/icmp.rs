@@ -2,7 +2,7 @@
 
 use lb_l4::abi::{Addr, Counter, FlowKey, flow_flag, mode};
 
-use super::answer::{error_about, told_mtu};
+use super::answer::{at_least, error_about, told_mtu};
 use super::checksum::patch;
 use super::parse::{Fragment, TCP, UDP, addresses6, be16, mapped, walk};
 use super::rewrite::{decrement_ttl, overhead, set_addresses};
@@ -116,7 +116,8 @@ impl Model {
         self.count(Counter::IcmpSent);
         let kind = if packet.family == Family::V4 { [3, 4] } else { [2, 0] };
         let quote = &packet.frame[inner.at..packet.end];
-        let answer = error_about(packet, (&key.dst.0, &key.src.0), kind, mtu, quote);
+        let ends = (&key.dst.0, &key.src.0);
+        let answer = error_about(packet, ends, kind, at_least(packet, mtu), quote);
         let ethernet = rewrite::ethernet(packet, &hop, ingress, [answer[packet.l3 - 2], answer[packet.l3 - 1]]);
         Verdict::Forward { ifindex: hop.ifindex, bytes: [ethernet, answer[packet.l3..].to_vec()].concat() }
     }
