@@ -2,7 +2,8 @@
 //! packet ever sees half a change.
 //!
 //! Additions come first: new rings into free room, destinations, then the frontend's `ring` in one
-//! store, then `vips`. Removals go the other way round. What is unchanged is not written.
+//! store, then `vips`. Removals go the other way round, those from `vips` before it grows. What is
+//! unchanged is not written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -447,15 +448,16 @@ impl Layout {
         let mut bits = self.vip_bits.clone();
         wanted.keys().for_each(|key| set_bit(&mut bits, &key.addr));
         self.put_vip_bits(bits, change);
-        for (key, index) in &wanted {
-            if self.vips.insert(*key, *index) != Some(*index) {
-                change.push(Operation::InsertVip { key: *key, index: *index });
-            }
-        }
+        // Old keys before new ones, since the map may not hold both. What they lead to goes later.
         let old: Vec<VipKey> = self.vips.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in old {
             self.vips.remove(&key);
             change.push(Operation::RemoveVip { key });
+        }
+        for (key, index) in &wanted {
+            if self.vips.insert(*key, *index) != Some(*index) {
+                change.push(Operation::InsertVip { key: *key, index: *index });
+            }
         }
     }
 

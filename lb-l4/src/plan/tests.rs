@@ -9,7 +9,7 @@ use crate::desired::Timeouts;
 use crate::regions::GRACE;
 use crate::rings::{Member, Ring};
 
-const CAPACITY: Capacity = Capacity { frontends: 4, dests: 12, ring_entries: 200, vips: 16, snat: 8 };
+const CAPACITY: Capacity = Capacity { frontends: 4, dests: 12, ring_entries: 200, vips: 8, snat: 8 };
 
 /// The maps, as a test sees them.
 #[derive(Debug, Clone)]
@@ -49,7 +49,10 @@ impl Memory {
                 self.frontends.insert(*index, Frontend { ring, ..*frontend });
             }
             Operation::SetRing { index, ring } => self.frontends.get_mut(index).unwrap().ring = *ring,
-            Operation::InsertVip { key, index } => drop(self.vips.insert(*key, *index)),
+            Operation::InsertVip { key, index } => {
+                self.vips.insert(*key, *index);
+                assert!(self.vips.len() <= CAPACITY.vips as usize, "E2BIG");
+            }
             Operation::RemoveVip { key } => drop(self.vips.remove(key)),
             Operation::WriteVipBits(bits) => self.bits = **bits,
             Operation::WriteLimits { ports, new_flows } => self.limits = (*ports, *new_flows),
