@@ -112,7 +112,7 @@ inline_ const struct hop *hop_of_dest(__u32 id, const struct settings *settings,
 {
 	struct dest_hop *known = bpf_map_lookup_elem(&hops, &id);
 
-	if (!known || known->checked != tick_of(settings, now) || known->epoch != settings->epoch)
+	if (!known || known->checked != tick_of(settings, now) || known->epoch != hop_epoch(settings))
 		return NULL;
 	return &known->hops[known->current & 1];
 }

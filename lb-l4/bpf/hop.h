@@ -19,10 +19,21 @@ inline_ __u32 tick_of(const struct settings *settings, __u32 now)
 	return now >> settings->tick_shift;
 }
 
-/* What a reply's hop is valid for. */
+/* For as long as this stays the same, a hop that was found is good. The hooks do not share them, as XDP sends by
+ * the device below a VLAN's; where one takes over from the other, both run for a moment. */
+inline_ __u32 hop_epoch(const struct settings *settings)
+{
+#ifdef HOOK_XDP
+	return settings->epoch;
+#else
+	return ~settings->epoch;
+#endif
+}
+
+/* The same for a reply's. */
 inline_ __u32 reply_epoch(const struct settings *settings, __u32 now)
 {
-	return settings->epoch + (now >> (settings->tick_shift + REPLY_HOP_TICKS));
+	return hop_epoch(settings) + (now >> (settings->tick_shift + REPLY_HOP_TICKS));
 }
 
 inline_ enum found found_of(long result)
@@ -130,7 +141,7 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 	if (!known)
 		return HOP_NOWHERE;
 	work->hop = known->hops[known->current & 1];
-	if (work->hop.ifindex && known->checked == tick_of(settings, work->now) && known->epoch == settings->epoch)
+	if (work->hop.ifindex && known->checked == tick_of(settings, work->now) && known->epoch == hop_epoch(settings))
 		return HOP_FOUND;
 	/* From us or from nobody: what one client's packet finds holds for those of all. */
 	found = find_hop(ctx, work, &dest->tunnel_src, &dest->addr);
@@ -140,7 +151,7 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 		__builtin_memset(&work->hop, 0, sizeof(work->hop));
 	publish_hop(known, &work->hop);
 	known->checked = tick_of(settings, work->now);
-	known->epoch = settings->epoch;
+	known->epoch = hop_epoch(settings);
 	return found;
 }
 

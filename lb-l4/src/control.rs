@@ -1,5 +1,7 @@
 //! Drives one data plane: what is loaded, what is attached, what the maps hold.
 
+mod interfaces;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
@@ -8,24 +10,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aya::Ebpf;
-use lb_core::config::Attach;
 use lb_core::snapshot::Snapshot;
 use tracing::{error, info, warn};
 
-use crate::abi::{Port, Settings, Vlan};
-use crate::attach::{self, Choice};
+use crate::abi::Settings;
+use crate::attach::Choice;
 use crate::clock::JiffyClock;
 use crate::desired::{Clock, Desired};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::host::Host;
-use crate::links::{self, Attachment, How, Refusal};
-use crate::loader::{self, Hook, Pinned, Sizes, Variant};
+use crate::links::{self, Attachment};
+use crate::loader::{self, Pinned, Sizes, Variant};
 use crate::maps::Maps;
-use crate::netlink::Kind;
 use crate::plan::{Capacity, Change, Layout, entries_needed};
 use crate::samples;
 use crate::sweep::Tally;
+
+pub use interfaces::choose;
 
 /// The same on every node, so that each finds the same backend for a client.
 const RING_SEED: u64 = 0x6c62_2d72_696e_6773;
@@ -40,6 +42,8 @@ pub struct Control {
     pub desired: Desired,
     pub layout: Layout,
     pub attached: Vec<Choice>,
+    /// Names of interfaces that went while the program was on them.
+    lost: BTreeSet<String>,
     sizes: Sizes,
     maps_path: PathBuf,
     programs: BTreeMap<Variant, Ebpf>,
@@ -94,6 +98,7 @@ impl Control {
             desired,
             layout,
             attached: vec![],
+            lost: BTreeSet::new(),
             sizes: ground.sizes,
             maps_path: ground.path.clone(),
             programs,
@@ -106,8 +111,7 @@ impl Control {
         control.write(now);
         let snapshot = control.snapshot.clone();
         control.attached = control.attach(host, choices, &snapshot)?;
-        control.send_where_attached(host)?;
-        control.remove_links(host);
+        control.leave_others(host)?;
         if ground.fresh {
             control.settle(ground)?;
         }
@@ -126,8 +130,8 @@ impl Control {
         Ok(())
     }
 
-    /// What a new configuration wants. The program may come to more interfaces, where it lets everything
-    /// pass; nothing else changes.
+    /// What a new configuration wants. The program may come to more interfaces, where it forwards by the old
+    /// one; nothing else changes.
     pub fn plan(&mut self, snapshot: Arc<Snapshot>) -> Result<Planned, Error> {
         let host = Host::look().map_err(Error::Netlink)?;
         if Sizes::new(snapshot.config.l4.flows, Capacity::default()).buckets != self.sizes.buckets {
@@ -140,112 +144,16 @@ impl Control {
         Ok(Planned { snapshot, desired, attached, host })
     }
 
-    /// Attaches where a new configuration wants it too; where the old one wants it, it stays until the
-    /// commit. What it says is how it came out.
-    fn extend(&mut self, host: &Host, choices: Vec<Choice>, snapshot: &Snapshot) -> Result<Vec<Choice>, Error> {
-        let place = |c: &Choice| (c.interface, c.variant());
-        let attached: BTreeSet<_> = self.attached.iter().map(place).collect();
-        if choices.iter().all(|choice| attached.contains(&place(choice))) {
-            return Ok(choices);
-        }
-        self.attach(host, choices, snapshot)
-    }
-
-    /// Puts the program where it is not yet, and its latest build where it is. Without frontends in the
-    /// maps it lets everything pass.
-    fn attach(&mut self, host: &Host, choices: Vec<Choice>, snapshot: &Snapshot) -> Result<Vec<Choice>, Error> {
-        let before = self.links();
-        let Err(failed) = self.attach_all(&choices) else { return Ok(choices) };
-        self.undo(host, &before);
-        let why = match &failed.refusal {
-            Refusal::Unsupported(why) if failed.may_fall_back(snapshot) => {
-                format!("{} has no native XDP: {why}", failed.choice.name)
-            }
-            _ => return Err(failed.into_error()),
-        };
-        let by_tc: Vec<_> = choices.into_iter().map(|c| Choice { hook: Hook::Tc, why: why.clone(), ..c }).collect();
-        match self.attach_all(&by_tc) {
-            Ok(()) => Ok(by_tc),
-            Err(failed) => {
-                self.undo(host, &before);
-                Err(failed.into_error())
-            }
-        }
-    }
-
-    fn attach_all(&mut self, choices: &[Choice]) -> Result<(), Failed> {
-        for choice in choices {
-            self.attach_one(choice).map_err(|refusal| Failed { choice: choice.clone(), refusal })?;
-        }
-        Ok(())
-    }
-
-    fn attach_one(&mut self, choice: &Choice) -> Result<(), Refusal> {
-        let refused = |error: Error| Refusal::Other(error.to_string());
-        let variant = choice.variant();
-        if !self.programs.contains_key(&variant) {
-            let program = loader::load(variant, &self.maps_path, self.sizes).map_err(refused)?;
-            self.programs.insert(variant, program);
-        }
-        let attachment = Attachment { how: How::of(choice.hook), interface: choice.interface };
-        if let Some(program) = self.programs.get_mut(&variant) {
-            links::attach(&self.directory.links(), program, attachment, &choice.name)?;
-        }
-        if !self.attached.contains(choice) {
-            log(choice);
-        }
-        Ok(())
-    }
-
-    /// What this attempt has attached and was not there before.
-    fn undo(&self, host: &Host, before: &[Attachment]) {
-        let links = self.directory.links();
-        links::existing(&links).into_iter().filter(|a| !before.contains(a)).for_each(|a| detach(&links, host, a));
-    }
-
-    /// From where nobody wants the program any more.
-    fn remove_links(&self, host: &Host) {
-        let links = self.directory.links();
-        let wanted: Vec<Attachment> =
-            self.attached.iter().map(|c| Attachment { how: How::of(c.hook), interface: c.interface }).collect();
-        for attachment in self.links().iter().filter(|a| !wanted.contains(a)) {
-            info!(
-                interface = attachment.interface,
-                hook = attachment.how.hook().as_str(),
-                "layer 4 leaves an interface"
-            );
-            detach(&links, host, *attachment);
-        }
-    }
-
-    fn links(&self) -> Vec<Attachment> {
-        links::existing(&self.directory.links())
-    }
-
-    /// XDP may send by the interfaces that it holds, and tags for the VLANs on top of them.
-    pub fn send_where_attached(&self, host: &Host) -> Result<(), Error> {
-        let by_xdp: Vec<u32> = self.attached.iter().filter(|c| c.hook == Hook::Xdp).map(|c| c.interface).collect();
-        let vlans = host.links().filter_map(|link| match (link.kind, link.lower) {
-            (Kind::Vlan { id }, Some(parent)) if by_xdp.contains(&parent) => {
-                Some((link.index, Vlan { parent, tci: Port::from(id), zero: 0 }))
-            }
-            _ => None,
-        });
-        self.maps.set_vlans(&vlans.collect::<Vec<_>>())?;
-        self.maps.set_egress(&by_xdp)
-    }
-
     /// What was planned becomes what is forwarded by.
     pub fn commit(&mut self, planned: Planned, now: Instant) {
         let Planned { snapshot, mut desired, attached, host } = planned;
         // Health may have changed since it was planned.
         desired.refresh(&snapshot);
         (self.snapshot, self.desired, self.attached) = (snapshot, desired, attached);
-        if let Err(error) = self.send_where_attached(&host) {
+        self.write(now);
+        if let Err(error) = self.leave_others(&host) {
             error!(%error, "cannot tell the data plane what it may send by");
         }
-        self.write(now);
-        self.remove_links(&host);
     }
 
     /// Takes up the health of every pool. `true`: something changed.
@@ -310,7 +218,7 @@ pub fn remove_all(directory: Directory) -> Result<Vec<Attachment>, Error> {
     let host = Host::look().map_err(Error::Netlink)?;
     let links = directory.links();
     let existing = links::existing(&links);
-    existing.iter().for_each(|attachment| detach(&links, &host, *attachment));
+    existing.iter().for_each(|attachment| interfaces::detach(&links, &host, *attachment));
     directory.remove()?;
     Ok(existing)
 }
@@ -368,74 +276,10 @@ impl Ground {
     }
 }
 
-/// The interface, and why it did not take the program.
-struct Failed {
-    choice: Choice,
-    refusal: Refusal,
-}
-
-impl Failed {
-    fn may_fall_back(&self, snapshot: &Snapshot) -> bool {
-        self.choice.hook == Hook::Xdp && snapshot.config.l4.attach == Attach::Auto
-    }
-
-    fn into_error(self) -> Error {
-        let hint = match &self.refusal {
-            Refusal::Taken(_) => " (another program is there: `ip link show` names it)",
-            _ => "",
-        };
-        let reason = format!("{}{hint}", self.refusal.reason());
-        Error::Attach { interface: self.choice.name, hook: self.choice.hook.as_str(), reason }
-    }
-}
-
-/// Interfaces and hooks for a configuration on this host.
-pub fn choose(snapshot: &Snapshot, host: &Host) -> Result<Vec<Choice>, Error> {
-    let l4 = &snapshot.config.l4;
-    let links = match &l4.interfaces {
-        Some(names) => {
-            let named = |name: &String| host.named(name).cloned().ok_or_else(|| Error::NoInterface(name.clone()));
-            names.iter().map(named).collect::<Result<Vec<_>, _>>()?
-        }
-        None => derived(snapshot, host),
-    };
-    if links.is_empty() {
-        return Err(Error::NoInterfaces);
-    }
-    let facts: Vec<_> = links.iter().map(|link| host.facts(link)).collect();
-    attach::choose(l4.attach, &facts).map_err(|unfit| Error::Attach {
-        interface: unfit.name,
-        hook: "xdp",
-        reason: unfit.why,
-    })
-}
-
-fn derived(snapshot: &Snapshot, host: &Host) -> Vec<crate::netlink::Link> {
-    let frontends: Vec<IpAddr> = snapshot.forward_frontends().map(|(f, _)| f.config.listen.ip()).collect();
-    let backends: Vec<IpAddr> = backends_of(snapshot).into_iter().collect();
-    let found = attach::derive(&mut &*host, &frontends, &backends);
-    host.links().filter(|link| found.contains(&link.index)).cloned().collect()
-}
-
 /// Of all layer-4 frontends, each address once.
 fn backends_of(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
     let pools = snapshot.forward_frontends().filter_map(|(_, forward)| snapshot.pool(&forward.pool));
     pools.flat_map(|pool| pool.backends.iter().chain(&pool.backup)).map(|b| b.config.address.ip()).collect()
-}
-
-fn log(choice: &Choice) {
-    let (interface, hook) = (&*choice.name, choice.hook.as_str());
-    info!(interface, hook, why = choice.why, "layer 4 takes packets of an interface");
-    if let Some(warning) = &choice.warning {
-        warn!(interface, hook, warning, "layer 4 may lose packets");
-    }
-}
-
-fn detach(links: &Path, host: &Host, attachment: Attachment) {
-    let name = host.links().find(|l| l.index == attachment.interface).map(|l| l.name.as_str());
-    if let Err(error) = links::detach(links, attachment, name) {
-        error!(interface = attachment.interface, %error, "cannot take the program from an interface");
-    }
 }
 
 fn settings(clock: Clock) -> Settings {

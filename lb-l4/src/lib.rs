@@ -46,6 +46,7 @@ pub mod samples;
 pub mod sweep;
 pub mod sync;
 pub mod tier;
+mod unlink;
 pub mod watch;
 
 pub use collector::L4Collector;

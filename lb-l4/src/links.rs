@@ -15,9 +15,11 @@ use aya::programs::tc::{
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 use aya::util::KernelVersion;
+use tracing::debug;
 
 use crate::error::Error;
 use crate::loader::{self, Hook};
+use crate::unlink;
 
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 /// Of our filter where tc has no links: whoever comes first sees every packet.
@@ -169,6 +171,11 @@ pub fn detach(directory: &Path, attachment: Attachment, name: Option<&str>) -> R
     {
         // Dropping detaches; whether the filter was still there does not matter.
         drop(link);
+    }
+    if attachment.how != How::Filter
+        && let Err(error) = unlink::detach_pinned(&path)
+    {
+        debug!(path = %path.display(), %error, "a link is left to go with its pin");
     }
     match fs::remove_file(&path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Directory { path, source }),

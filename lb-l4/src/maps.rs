@@ -289,29 +289,42 @@ impl Maps {
         self.counters.get(&(counter as u32), 0).map_or(0, |values| values.iter().sum())
     }
 
-    /// Exactly these interfaces may be sent to by XDP.
+    /// XDP may send by these interfaces too.
+    pub fn add_egress(&self, interfaces: &[u32]) -> Result<(), Error> {
+        let mut map = lock(&self.egress);
+        interfaces.iter().try_for_each(|index| {
+            map.insert(*index, *index, None, 0)
+                .map_err(|error| Error::Egress { index: *index, reason: error.to_string() })
+        })
+    }
+
+    /// By these, and by no other.
     pub fn set_egress(&self, interfaces: &[u32]) -> Result<(), Error> {
         let of = |source| Error::Map { name: "egress", source };
+        self.add_egress(interfaces)?;
         let mut map = lock(&self.egress);
         let old: Vec<u32> = map.keys().collect::<Result<_, _>>().map_err(of)?;
-        for index in interfaces {
-            map.insert(*index, *index, None, 0)
-                .map_err(|error| Error::Egress { index: *index, reason: error.to_string() })?;
-        }
         for index in old.into_iter().filter(|index| !interfaces.contains(index)) {
             absent_is_fine(map.remove(index)).map_err(of)?;
         }
         Ok(())
     }
 
-    /// Exactly these interfaces stand on top of others.
+    /// These interfaces stand on top of others.
+    pub fn add_vlans(&self, vlans: &[(u32, Vlan)]) -> Result<(), Error> {
+        let mut map = lock(&self.vlans);
+        vlans
+            .iter()
+            .try_for_each(|(index, vlan)| map.insert(index, vlan, 0))
+            .map_err(|source| Error::Map { name: "vlans", source })
+    }
+
+    /// These, and no other.
     pub fn set_vlans(&self, vlans: &[(u32, Vlan)]) -> Result<(), Error> {
         let of = |source| Error::Map { name: "vlans", source };
+        self.add_vlans(vlans)?;
         let mut map = lock(&self.vlans);
         let old: Vec<u32> = map.keys().collect::<Result<_, _>>().map_err(of)?;
-        for (index, vlan) in vlans {
-            map.insert(index, vlan, 0).map_err(of)?;
-        }
         for index in old.into_iter().filter(|index| !vlans.iter().any(|(i, _)| i == index)) {
             absent_is_fine(map.remove(&index)).map_err(of)?;
         }

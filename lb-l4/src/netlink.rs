@@ -85,7 +85,9 @@ pub enum Event {
         address: IpAddr,
         mac: Option<Vec<u8>>,
     },
-    Link(Option<Link>),
+    Link(Link),
+    /// The interface of that index is no more, or no more here.
+    Gone(u32),
     Route,
     Address,
     /// Some were lost.
@@ -244,8 +246,12 @@ fn event(message: &Message) -> Option<Event> {
     match message {
         Message::NewNeighbour(entry) => neighbour(entry, false),
         Message::DelNeighbour(entry) => neighbour(entry, true),
-        Message::NewLink(link) => Some(Event::Link(Some(self::link(link)))),
-        Message::DelLink(_) => Some(Event::Link(None)),
+        Message::NewLink(link) => Some(Event::Link(self::link(link))),
+        // A bridge says so, too, of a port that leaves it.
+        Message::DelLink(link) => {
+            let gone = link.header.interface_family == AddressFamily::Unspec;
+            gone.then_some(Event::Gone(link.header.index))
+        }
         Message::NewRoute(_) | Message::DelRoute(_) | Message::NewRule(_) | Message::DelRule(_) => Some(Event::Route),
         Message::NewAddress(_) | Message::DelAddress(_) => Some(Event::Address),
         _ => None,

@@ -1,7 +1,7 @@
 //! The thread that looks after a data plane: neighbours, routes and links as they change, the flow table
 //! as it ages, and rings that wait for room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -144,20 +144,22 @@ impl Watcher {
         };
         let mut links_changed = false;
         let mut changed = false;
+        let mut gone = BTreeSet::new();
         for event in events {
             match event {
                 Event::Neighbour { interface, address, mac } => changed |= self.learn(interface, address, mac),
-                Event::Link(Some(link)) => {
+                Event::Link(link) => {
                     if self.links.insert(link.index, link.clone()).as_ref() != Some(&link) {
                         links_changed = true;
                     }
                 }
-                Event::Link(None) | Event::Overrun => links_changed = true,
+                Event::Gone(index) => links_changed |= gone.insert(index),
+                Event::Overrun => links_changed = true,
                 Event::Route | Event::Address => changed = true,
             }
         }
-        if links_changed {
-            self.follow_links();
+        if links_changed || (changed && lock(&self.control).has_lost()) {
+            self.follow_links(&gone);
         }
         if changed || links_changed {
             debug!("the network has changed: next hops are looked up anew");
@@ -176,10 +178,11 @@ impl Watcher {
         before.flatten() != mac
     }
 
-    /// VLANs may have come and gone on top of interfaces that XDP holds.
-    fn follow_links(&mut self) {
-        let control = lock(&self.control);
-        let done = Host::look().map_err(Error::Netlink).and_then(|host| control.send_where_attached(&host));
+    /// Interfaces may have come and gone, and VLANs on top of those that XDP holds.
+    fn follow_links(&mut self, gone: &BTreeSet<u32>) {
+        self.links.retain(|index, _| !gone.contains(index));
+        let mut control = lock(&self.control);
+        let done = Host::look().map_err(Error::Netlink).and_then(|host| control.follow(&host, gone));
         if let Err(error) = done {
             warn!(%error, "cannot follow a change of network interfaces");
         }

@@ -8,6 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aya::programs::SchedClassifier;
+use aya::programs::tc::TcAttachType;
 use lb_core::config;
 use lb_core::pool::Health;
 use lb_core::snapshot::Snapshot;
@@ -141,6 +143,39 @@ fn one_at_a_time_takes_samples() {
     assert_eq!(mask(), u32::MAX);
     tier.leave();
     detach(&options).unwrap();
+}
+
+#[test]
+fn an_interface_that_comes_back_is_attached_again() {
+    let Some(options) = host() else { return };
+    let tier = start(&options, snapshot(&web(TWO), None)).unwrap();
+    let [kept, lost] = ["in", "out"].map(index_of);
+    let is_on = |interfaces: &[u32]| {
+        let mut pins: Vec<_> = interfaces.iter().map(|index| format!("tcx-{index}")).collect();
+        pins.sort();
+        attached(&options) == pins
+    };
+    // Under another index, and then under the same one.
+    for index in [lost + 100, lost + 100] {
+        ip("link del out");
+        ip(&format!("link add out index {index} type veth peer name out-peer"));
+        ip("addr add 10.2.0.1/16 dev out");
+        ip("link set out up");
+        eventually(|| is_on(&[kept, index]) && runs_on("out"));
+    }
+    ip("link del out");
+    eventually(|| is_on(&[kept]));
+    tier.leave();
+    detach(&options).unwrap();
+}
+
+fn index_of(interface: &str) -> u32 {
+    nix::net::if_::if_nametoindex(interface).unwrap()
+}
+
+fn runs_on(interface: &str) -> bool {
+    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).unwrap();
+    programs.len() == 1
 }
 
 #[test]
@@ -286,7 +321,7 @@ fn a_filter_is_replaced_in_place_and_removed() {
     let (maps, links) = (options.directory.join("maps-v2"), options.directory.join("links"));
     let sizes = Sizes::new(1024, Capacity::default());
     let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();
-    let interface = nix::net::if_::if_nametoindex("in-peer").unwrap();
+    let interface = index_of("in-peer");
     let attachment = Attachment { how: How::Filter, interface };
     let filters = || {
         let shown = Command::new("tc").args(["filter", "show", "dev", "in-peer", "ingress"]).output().unwrap();

@@ -68,6 +68,30 @@ fn an_interface_that_is_not_there_is_named() {
     assert!(said.contains("eth9"), "{said}");
 }
 
+fn goes_on_where_an_interface_returns(hook: Hook) {
+    if !may_run() {
+        return;
+    }
+    let service = Service::new(Way::Nat, hook);
+    let _echoes = service.echoes(PORT);
+    let _lb = service.start(&service.config(PORT, "", ""));
+    Talk::open(&service.net, vip(0, PORT)).say("it forwards");
+    service.net.lb.ip("link del eth1");
+    service.net.plug_in_again();
+    // Without a program there, nobody translates what backends answer.
+    eventually("it forwards again", || [0, 1].iter().all(|f| Talk::try_open(&service.net, vip(*f, PORT)).is_ok()));
+}
+
+#[test]
+fn an_interface_that_returns_is_taken_again_by_tc() {
+    goes_on_where_an_interface_returns(Hook::Tc);
+}
+
+#[test]
+fn an_interface_that_returns_is_taken_again_by_xdp() {
+    goes_on_where_an_interface_returns(Hook::Xdp);
+}
+
 #[test]
 fn a_second_lb_is_refused() {
     if !may_run() {

@@ -103,8 +103,40 @@ fn layer_4_comes_and_goes_by_reloads() {
     Talk::open(&service.net, vip(0, PORT)).say("it forwards");
     lb.reload(&none);
     assert_eq!(pinned(), Vec::<String>::new());
-    // The kernel lets go of a link a little later.
-    eventually("nothing is forwarded", || Talk::try_open(&service.net, vip(0, PORT)).is_err());
+    assert!(Talk::try_open(&service.net, vip(0, PORT)).is_err());
+}
+
+/// One hook takes over from the other while both see packets.
+fn changes_hooks(way: Way) {
+    if !may_run() {
+        return;
+    }
+    let (service, _echoes, by_xdp, mut lb) = stage(way, Hook::Xdp);
+    // A veth that receives by NAPI for XDP alone loses what is in its ring when that goes (veth_napi_del).
+    for interface in service.net.lb.interfaces() {
+        service.net.lb.run(&format!("ethtool -K {interface} gro on"));
+    }
+    let by_tc = by_xdp.replace("attach: xdp", "attach: tc");
+    let chatters = [0, 1].map(|family| Chatter::start(&service.net, vip(family, PORT)));
+    for config in [&by_tc, &by_xdp, &by_tc, &by_xdp] {
+        lb.reload(config);
+        for family in [0, 1] {
+            Talk::open(&service.net, vip(family, PORT)).say("a new flow");
+        }
+    }
+    for chatter in chatters {
+        chatter.finish_undisturbed("reloads with another hook");
+    }
+}
+
+#[test]
+fn nat_goes_on_when_the_hook_changes() {
+    changes_hooks(Way::Nat);
+}
+
+#[test]
+fn dr_goes_on_when_the_hook_changes() {
+    changes_hooks(Way::Dr);
 }
 
 #[test]
@@ -184,11 +216,8 @@ fn a_thousand_frontends_with_ten_backends_reload_without_a_lost_packet() {
     let mut lb = service.start(&thousand(1));
     let chatter = Chatter::start(&service.net, vip(0, PORT));
     for weight in [2, 3] {
-        let config = thousand(weight);
-        let begun = std::time::Instant::now();
-        lb.reload(&config);
-        eprintln!("reload with weight {weight}: {:?}", begun.elapsed());
-        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+        // How long it takes is for `benches/l4` to say, of a release build.
+        lb.reload(&thousand(weight));
     }
     chatter.finish_undisturbed("reload of a thousand frontends");
 }

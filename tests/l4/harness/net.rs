@@ -89,7 +89,7 @@ impl Net {
         self.switch.port(&self.router, "eth1", "lan");
         self.switch.port(&self.lb, "eth0", "lan");
         match self.place {
-            Place::Behind => self.switch.port(&self.lb, "eth1", "back"),
+            Place::Behind => self.wire_back(),
             Place::Far => self.switch.port(&self.router, "eth2", "back"),
             Place::Near => (),
         }
@@ -107,7 +107,7 @@ impl Net {
         host(&self.lb, "eth0", &format!("{}/32", VIP[0]), &format!("{}/128", VIP[1]));
         gateway(&self.lb, "203.0.113.1", "2001:db8:2::1");
         match self.place {
-            Place::Behind => host(&self.lb, "eth1", "10.0.0.1/24", "fd00::1/64"),
+            Place::Behind => self.address_back(),
             Place::Far => host(&self.router, "eth2", "10.0.0.1/24", "fd00::1/64"),
             Place::Near => (),
         }
@@ -123,6 +123,24 @@ impl Net {
                 }
             }
         }
+    }
+
+    /// lb's interface towards the backends.
+    fn wire_back(&self) {
+        self.switch.port(&self.lb, "eth1", "back");
+    }
+
+    fn address_back(&self) {
+        host(&self.lb, "eth1", "10.0.0.1/24", "fd00::1/64");
+    }
+
+    /// It was removed, and comes back as it was, but for its index.
+    pub fn plug_in_again(&self) {
+        self.wire_back();
+        if self.hook == Hook::Xdp {
+            self.fit_for_xdp();
+        }
+        self.address_back();
     }
 
     fn forward(&self) {
@@ -183,7 +201,7 @@ impl AsRef<Space> for Net {
 
 impl Space {
     /// All but the loopback.
-    fn interfaces(&self) -> Vec<String> {
+    pub fn interfaces(&self) -> Vec<String> {
         let list = self.run("ip -br link show type veth");
         list.lines().map(|l| l.split(['@', ' ']).next().unwrap().to_owned()).collect()
     }
