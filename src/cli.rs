@@ -53,10 +53,10 @@ pub enum Verb {
 
 /// Serve in the foreground
 ///
-/// SIGHUP reloads the file, SIGUSR1 reopens the access log, SIGTERM and SIGINT drain: listeners
-/// close, requests in flight finish (at most reload.drain_timeout), then lb ends. A second SIGTERM
-/// or SIGINT ends it at once. Under systemd it reports through sd_notify: READY, RELOADING,
-/// STOPPING, WATCHDOG.
+/// SIGHUP reloads the file, SIGUSR1 reopens the access log, SIGTERM and SIGINT drain: virtual addresses
+/// are handed over, listeners close, requests in flight finish (at most reload.drain_timeout), then lb
+/// ends. A second SIGTERM or SIGINT ends it at once. Under systemd it reports through sd_notify: READY,
+/// RELOADING, STOPPING, WATCHDOG.
 ///
 /// Beside /metrics the metrics listener answers /healthz (200 while the process lives) and /readyz
 /// (200 while it takes requests, 503 while it drains; backends that are down do not count).
@@ -138,7 +138,7 @@ pub struct Reload {
     pub server: Server,
 }
 
-/// Show every frontend, pool and backend of the running lb
+/// Show every frontend, pool, backend and virtual router of the running lb
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -32,7 +32,8 @@ pub fn layer4_options() -> lb_l4::Options {
     lb_l4::Options { directory: lb_l4::directory::default_path() }
 }
 
-/// Gives up all capabilities but [`KEPT`] (and [`LAYER4`] where the configuration has layer 4), and lets no child (a check's script) inherit even that.
+/// Gives up all capabilities but [`KEPT`] (and [`LAYER4`] and [`VRRP`] where the configuration has such things), and
+/// lets no child (a check's script) inherit even that.
 ///
 /// Capabilities belong to a thread and pass to those that it starts, so this comes before the first
 /// one. Root keeps what it has: it was started so that it can read every certificate.
@@ -54,8 +55,7 @@ pub fn drop_capabilities(config: &Config) -> Result<()> {
 fn needed(config: &Config) -> CapsHashSet {
     let layer4 = config.frontends.iter().any(|frontend| frontend.forward().is_some());
     let vrrp = !config.vrrp.is_empty();
-    let of = |capabilities: &[Capability], wanted: bool| {
-        capabilities.iter().copied().filter(move |_| wanted).collect::<Vec<_>>()
-    };
-    [KEPT].into_iter().chain(of(&LAYER4, layer4)).chain(of(&VRRP, vrrp)).collect()
+    let of_layer4 = LAYER4.into_iter().filter(|_| layer4);
+    let of_vrrp = VRRP.into_iter().filter(|_| vrrp);
+    std::iter::once(KEPT).chain(of_layer4).chain(of_vrrp).collect()
 }
