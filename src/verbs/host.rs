@@ -25,7 +25,13 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     let running = UnixStream::connect(&config.admin.socket).is_ok();
     for frontend in &config.frontends {
         let Mode::Http(http) = &frontend.mode else { continue };
-        findings.push(finding(format!("frontend {}", frontend.name), listen(frontend.listen, running)));
+        let listening = listen(frontend.listen, running).or_else(|(severity, why)| {
+            match severity == Severity::Warning && is_virtual(config, frontend.listen) {
+                true => Ok(format!("{} is a virtual address, and comes and goes", frontend.listen.ip())),
+                false => Err((severity, why)),
+            }
+        });
+        findings.push(finding(format!("frontend {}", frontend.name), listening));
         if let Some(tls) = &http.tls {
             let loaded = ServerTls::load(tls, None).map(|_| format!("{} certificates", tls.certificates.len()));
             findings.push(finding(format!("frontend {}", frontend.name), loaded.map_err(problem)));
@@ -43,6 +49,10 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         findings.push(finding("access log", writable(path)));
     }
     findings
+}
+
+fn is_virtual(config: &Config, address: SocketAddr) -> bool {
+    config.vrrp.iter().flat_map(|router| &router.addresses).any(|virtual_| virtual_.addr() == address.ip())
 }
 
 /// Where layer 4 would take its packets, and why there.

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
 
+mod doctor;
 mod failover;
 mod harness;
 mod split;
