@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ PARTS = ("failover", "start", "calm")
 def main():
     options = parse()
     machine.require_root()
+    # Ended by a signal, it still cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine.install("build", "bench-failover")
     tool = options.tool or machine.build("lb-bench-prober", "lb-bench-prober")
     with contextlib.ExitStack() as stack:
@@ -94,7 +97,7 @@ class Bench:
             parts["failover"] = [{"case": c, "interval": i, "rounds": found} for (c, i), found in results.items()]
             for interval in self.options.interval:
                 tables.append(f"## Adverts every {interval} ms\n\n" + self.tables_of(interval, results))
-            tables.append(report.pauses(results))
+            tables += [report.pauses(results), report.early(results)]
         if "start" in self.options.parts:
             results = self.starts()
             parts["start"] = [{"interval": i, "contender": n, "rounds": r} for (i, n), r in results.items()]
@@ -139,11 +142,13 @@ class Bench:
         return results
 
     def calm_runs(self):
-        pairs, topologies = zip(*self.pairs, strict=True)
+        """One pair after the other: each has the machine and the load for itself."""
         results = {}
         for load in self.options.loads:
-            results[load.name] = calm.measure(topologies, pairs, load, self.setting, self.options.calm)
-            print(load.name, results[load.name], file=sys.stderr)
+            found = results[load.name] = {}
+            for pair in self.pairs:
+                found |= calm.measure(*pair, load, self.setting, self.options.calm)
+            print(load.name, found, file=sys.stderr)
         return results
 
     def setting(self, contender, interval, vips):

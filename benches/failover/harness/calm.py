@@ -22,33 +22,31 @@ class Load:
     name: str
     title: str
     begin: Callable
-    """Begins it, on all pairs; what must end is put on the stack."""
+    """Begins it; what must end is put on the stack."""
     addresses: int = 1
     stalls_log: bool = False
     each_second: Callable = None
 
 
-def spin(stack, _turns):
+def spin(stack, _turn):
     for _ in range(SPINNERS):
         stack.callback(end, subprocess.Popen([sys.executable, "-c", "while True: pass"]))
 
 
-def idle(_stack, _turns):
+def idle(_stack, _turn):
     pass
 
 
-def proxy(stack, turns):
-    """As many requests as go through lb's proxy on its active node."""
-    for turn in turns:
-        if turn.contender.name != "lb":
-            continue
-        config = turn.setting.directory / "origin.conf"
-        config.write_text(ORIGIN.format(directory=turn.setting.directory, address=ADDRESSES["client"]))
-        topology = turn.topology
-        stack.callback(end, subprocess.Popen(topology.inside("client", "nginx", "-c", config, "-e", "stderr")))
-        time.sleep(1)
-        wrk = ["wrk", "-t2", "-c128", "-d24h", f"http://{turn.setting.vips[0]}/"]
-        stack.callback(end, subprocess.Popen(topology.inside("client", *wrk), stdout=subprocess.DEVNULL))
+def proxy(stack, turn):
+    """As many requests as go through the proxy of lb's active node, or straight to the same server."""
+    config = turn.setting.directory / "origin.conf"
+    config.write_text(ORIGIN.format(directory=turn.setting.directory, address=ADDRESSES["client"]))
+    topology = turn.topology
+    stack.callback(end, subprocess.Popen(topology.inside("client", "nginx", "-c", config, "-e", "stderr")))
+    time.sleep(1)
+    to = f"{turn.setting.vips[0]}:80" if turn.contender.name == "lb" else f"{ADDRESSES['client']}:8080"
+    wrk = ["wrk", "-t2", "-c128", "-d24h", f"http://{to}/"]
+    stack.callback(end, subprocess.Popen(topology.inside("client", *wrk), stdout=subprocess.DEVNULL))
 
 
 ORIGIN = """
@@ -83,12 +81,11 @@ def nonblocking(path, flags):
     return os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC) | os.O_NONBLOCK)
 
 
-def something_to_log(second, turns):
+def something_to_log(second, turn):
     """Every ten seconds they read their configuration again, which both say in their log."""
     if second % 10 == 5:
-        for turn in turns:
-            for daemon in turn.daemons.values():
-                daemon.process.send_signal(signal.SIGHUP)
+        for daemon in turn.daemons.values():
+            daemon.process.send_signal(signal.SIGHUP)
 
 
 LOADS = [
@@ -101,28 +98,24 @@ LOADS = [
 BY_NAME = {load.name: load for load in LOADS}
 
 
-def measure(topologies, contenders, load, setting_of, seconds):
-    """All pairs at the same time. How often an address came or went, by contender."""
+def measure(contender, topology, load, setting_of, seconds):
+    """How often an address came or went, by the contender's name; nothing where the pair does not come to rest."""
     with contextlib.ExitStack() as stack:
-        turns, pipes = [], []
-        for contender, topology in zip(contenders, topologies, strict=True):
-            setting = setting_of(contender, INTERVAL, addresses(load.addresses))
-            topology.whole_again()
-            pipe = Pipe(stack)
-            turn = Round(topology, contender, setting, stack, pipe.writer if load.stalls_log else subprocess.DEVNULL)
-            if came_to_rest(turn):
-                turns.append(turn)
-            pipes.append(pipe)
+        setting = setting_of(contender, INTERVAL, addresses(load.addresses))
+        topology.whole_again()
+        pipe = Pipe(stack)
+        turn = Round(topology, contender, setting, stack, pipe.writer if load.stalls_log else subprocess.DEVNULL)
+        if not came_to_rest(turn):
+            return {}
         time.sleep(1)
-        for pipe in pipes:
-            pipe.fill()
-        watches = {turn.contender.name: watch(stack, turn) for turn in turns}
-        load.begin(stack, turns)
+        pipe.fill()
+        watches = watch(stack, turn)
+        load.begin(stack, turn)
         for second in range(seconds):
             time.sleep(1)
             if load.each_second:
-                load.each_second(second, turns)
-        return {name: sum(len(one.changes) for one in pair) for name, pair in watches.items()}
+                load.each_second(second, turn)
+        return {contender.name: sum(len(one.changes) for one in watches)}
 
 
 def came_to_rest(turn):

@@ -145,6 +145,16 @@ def pauses(results):
     )
 
 
+def early(results):
+    """What happened before anything was done."""
+    counts = {}
+    for found in results.values():
+        for name, rounds in found.items():
+            counts[name] = counts.get(name, 0) + sum(measured.get("early", 0) > 0 for measured in rounds)
+    listed = ", ".join(f"{name} in {count}" for name, count in counts.items())
+    return f"Rounds in which an address moved before anything was done: {listed}."
+
+
 def head(environment):
     settings = ", ".join(f"{key} {value}" for key, value in environment["settings"].items())
     return f"{environment['date']}, Linux {environment['kernel']}, {environment['cpu']}  \n{settings}"

@@ -81,8 +81,11 @@ def measure(topology, tool, contender, case, setting, log):
             if not turn.settles():
                 return []
         watches = [stack.enter_context(Watch(topology, node, vip)) for node in NODES]
+        watched = time.monotonic_ns()
         time.sleep(case.settle)
-        return [once(turn, case, tool, watches) for _ in range(case.times)]
+        results = [once(turn, case, tool, watches) for _ in range(case.times)]
+        early = sum(len(watch.between(watched, results[0]["begun"])) for watch in watches)
+        return [result | {"early": early} for result in results[:1]] + results[1:]
 
 
 def once(turn, case, tool, watches):
@@ -94,7 +97,7 @@ def once(turn, case, tool, watches):
         ended = time.monotonic_ns()
         prober.finish()
     whole = prober.seen(begun, ended)
-    measured = dataclasses.asdict(whole)
+    measured = {"begun": begun, **dataclasses.asdict(whole)}
     if turn.marked:
         after = prober.seen(turn.marked, ended)
         changes = sum(len(watch.between(turn.marked, ended)) for watch in watches)
