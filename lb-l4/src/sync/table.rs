@@ -39,7 +39,7 @@ pub struct FlowTable {
     hz: u32,
     /// Jiffies.
     now: u32,
-    /// By place: what was told of it last, and when it would expire by that. See [`told`].
+    /// By place: what was told of it last, and when it would expire by that.
     told: Vec<u64>,
     /// Where to look for marks next, in eights of buckets.
     next_mark: u32,
