@@ -20,8 +20,8 @@ pub const TURN: Duration = Duration::from_millis(20);
 pub const ALONE: Duration = Duration::from_secs(2);
 /// Between two questions about the same, as long as there is no answer.
 const AGAIN: Duration = Duration::from_millis(50);
-/// A pull is given up after so many questions without an answer.
-const PULLS: u32 = 100;
+/// A slice is given up after so many questions, each of which waits longer for its answer: ten seconds in all.
+const PULLS: u32 = 20;
 /// Records told in a turn at most: as many as 100 datagrams hold.
 const BUDGET: usize = 4300;
 /// Records of a slice, for which [`SLICE`] datagrams do in any case.
@@ -95,12 +95,13 @@ struct Peer {
 /// A dump that is under way to this node.
 #[derive(Debug)]
 struct Pull {
+    /// Of the latest question: answers to two of them do not make a whole, for the table has changed in between.
     dump: u32,
     bucket: u32,
-    /// Bit `n`: datagram `n` of this slice has come.
+    /// Bit `n`: datagram `n` of the answer has come.
     got: u64,
     asked: Option<Instant>,
-    /// Since something came last.
+    /// Questions about this slice.
     tries: u32,
 }
 
@@ -295,14 +296,14 @@ impl Machine {
 
     /// All that the node knows, from the beginning.
     fn pull(&mut self, id: PeerId, now: Instant) {
-        self.next_dump = self.next_dump.wrapping_add(1);
-        self.peers[id].pull = Some(Pull { dump: self.next_dump, bucket: 0, got: 0, asked: None, tries: 0 });
+        self.peers[id].pull = Some(Pull { dump: 0, bucket: 0, got: 0, asked: None, tries: 0 });
         self.pull_on(id, now);
     }
 
     fn pull_on(&mut self, id: PeerId, now: Instant) {
         let Some(pull) = &mut self.peers[id].pull else { return };
-        if !is_due(pull.asked, now) {
+        let patience = AGAIN * pull.tries;
+        if pull.asked.is_some_and(|asked| now.saturating_duration_since(asked) < patience) {
             return;
         }
         if pull.tries >= PULLS {
@@ -311,7 +312,8 @@ impl Machine {
             self.counts.dumps_failed += 1;
             return;
         }
-        (pull.asked, pull.tries) = (Some(now), pull.tries + 1);
+        self.next_dump = self.next_dump.wrapping_add(1);
+        (pull.dump, pull.got, pull.asked, pull.tries) = (self.next_dump, 0, Some(now), pull.tries + 1);
         let question = Message::Pull { dump: pull.dump, bucket: pull.bucket };
         self.say(id, &question);
     }
@@ -344,7 +346,6 @@ impl Machine {
         }
         table.enter(&slice.records);
         pull.got |= bit;
-        pull.tries = 0;
         self.peers[id].heard.get_or_insert(slice.sequence);
         let Some(pull) = &mut self.peers[id].pull else { return };
         if pull.got.count_ones() < u32::from(slice.count) {
@@ -352,7 +353,7 @@ impl Machine {
         }
         match slice.next {
             Some(bucket) => {
-                (pull.bucket, pull.got, pull.asked) = (bucket, 0, None);
+                (pull.bucket, pull.asked, pull.tries) = (bucket, None, 0);
                 self.pull_on(id, now);
             }
             None => {

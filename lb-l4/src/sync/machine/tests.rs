@@ -333,7 +333,7 @@ fn a_node_that_answers_no_pull_is_not_waited_for_for_ever() {
     world.set_joined(0, 1, true);
     world.run(3_000);
     assert!(!world.is_ready(0));
-    world.run(4_000);
+    world.run(8_000);
     assert!(world.is_ready(0));
     assert_eq!(world.nodes[0].0.counts().dumps_failed, 1);
 }
@@ -435,7 +435,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happened: with the network whole for a while, all nodes know the same flows.
     #[test]
