@@ -110,8 +110,11 @@ impl Service {
 
     /// The backends, named like their hosts, without a port.
     pub fn list(&self, family: usize) -> String {
-        let one = |nth| format!("{{ name: b{}, address: \"{}\" }}", nth + 1, self.net.backend(nth, family));
-        format!("{}, {}", one(0), one(1))
+        format!("{}, {}", self.backend(family, 0), self.backend(family, 1))
+    }
+
+    pub fn backend(&self, family: usize, nth: usize) -> String {
+        format!("{{ name: b{}, address: \"{}\" }}", nth + 1, self.net.backend(nth, family))
     }
 
     /// Starts lb, which must take its packets where the test wants.
