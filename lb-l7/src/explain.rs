@@ -141,8 +141,8 @@ fn decide(plan: &Plan, frontend: &FrontendPlan, head: &RequestHead, request: &Ex
         }
         RouteAction::Redirect(redirect) => {
             let mut location = Vec::new();
-            let host = bare_host(head.authority().as_bytes());
-            redirect.location(host, head.path().as_bytes(), head.query().as_bytes(), &mut location);
+            let host = bare_host(head.authority());
+            redirect.location(host, head.path(), head.query(), &mut location);
             Decision::Redirect { status: redirect.status, location: String::from_utf8_lossy(&location).into_owned() }
         }
     }

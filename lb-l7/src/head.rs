@@ -52,34 +52,38 @@ pub enum Name {
 }
 
 impl Name {
-    /// Case does not matter.
+    /// Of a token. Case does not matter.
     pub fn of(name: &[u8]) -> Self {
-        let (known, id): (&[u8], Name) = match name.len() {
-            2 => (b"te", Name::Te),
-            4 if name[0] | 0x20 == b'h' => (b"host", Name::Host),
-            4 => (b"date", Name::Date),
-            6 => (b"expect", Name::Expect),
-            7 => match name[0] | 0x20 {
-                b'u' => (b"upgrade", Name::Upgrade),
-                b'r' => (b"referer", Name::Referer),
-                _ => (b"trailer", Name::Trailer),
-            },
-            10 => match name[0] | 0x20 {
-                b'c' => (b"connection", Name::Connection),
-                b'k' => (b"keep-alive", Name::KeepAlive),
-                _ => (b"user-agent", Name::UserAgent),
-            },
-            12 => (b"max-forwards", Name::MaxForwards),
-            14 if name[0] | 0x20 == b'h' => (b"http2-settings", Name::Http2Settings),
-            14 => (b"content-length", Name::ContentLength),
-            15 => (b"x-forwarded-for", Name::XForwardedFor),
-            16 if name[0] | 0x20 == b'p' => (b"proxy-connection", Name::ProxyConnection),
-            16 => (b"x-forwarded-host", Name::XForwardedHost),
-            17 if name[0] | 0x20 == b't' => (b"transfer-encoding", Name::TransferEncoding),
-            17 => (b"x-forwarded-proto", Name::XForwardedProto),
-            _ => return Name::Other,
-        };
-        if name.eq_ignore_ascii_case(known) { id } else { Name::Other }
+        let first = name.first().map_or(0, |b| b | 0x20);
+        match (name.len(), first) {
+            (2, _) => Name::Te.if_is(name, b"te"),
+            (4, b'h') => Name::Host.if_is(name, b"host"),
+            (4, _) => Name::Date.if_is(name, b"date"),
+            (6, _) => Name::Expect.if_is(name, b"expect"),
+            (7, b'u') => Name::Upgrade.if_is(name, b"upgrade"),
+            (7, b'r') => Name::Referer.if_is(name, b"referer"),
+            (7, _) => Name::Trailer.if_is(name, b"trailer"),
+            (10, b'c') => Name::Connection.if_is(name, b"connection"),
+            (10, b'k') => Name::KeepAlive.if_is(name, b"keep-alive"),
+            (10, _) => Name::UserAgent.if_is(name, b"user-agent"),
+            (12, _) => Name::MaxForwards.if_is(name, b"max-forwards"),
+            (14, b'h') => Name::Http2Settings.if_is(name, b"http2-settings"),
+            (14, _) => Name::ContentLength.if_is(name, b"content-length"),
+            (15, _) => Name::XForwardedFor.if_is(name, b"x-forwarded-for"),
+            (16, b'p') => Name::ProxyConnection.if_is(name, b"proxy-connection"),
+            (16, _) => Name::XForwardedHost.if_is(name, b"x-forwarded-host"),
+            (17, b't') => Name::TransferEncoding.if_is(name, b"transfer-encoding"),
+            (17, _) => Name::XForwardedProto.if_is(name, b"x-forwarded-proto"),
+            _ => Name::Other,
+        }
+    }
+
+    /// The length is known here, so that this is two or three comparisons of words.
+    fn if_is<const N: usize>(self, name: &[u8], known: &[u8; N]) -> Self {
+        let Ok(name) = <&[u8; N]>::try_from(name) else { return Name::Other };
+        // Of the bytes of a token, only letters become one of these.
+        let differences = name.iter().zip(known).fold(0, |all, (byte, known)| all | ((byte | 0x20) ^ known));
+        if differences == 0 { self } else { Name::Other }
     }
 
     /// Meant for one connection only (RFC 9110 section 7.6.1), or decided anew by lb on each side.
@@ -188,16 +192,17 @@ impl Block {
 
     /// The first field with that name.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
-        if !self.has(id) {
-            return None;
-        }
-        self.fields().find(|f| f.id == id).map(|f| f.value)
+        if self.has(id) { self.values(id).next() } else { None }
+    }
+
+    /// The values of all fields of that name.
+    pub fn values(&self, id: Name) -> impl Iterator<Item = &[u8]> {
+        self.spans(id).map(|span| self.bytes(span))
     }
 
     /// Is `token` a member of the comma-separated list in any field of that name?
     pub fn has_token(&self, id: Name, token: &[u8]) -> bool {
-        self.has(id)
-            && self.fields().filter(|f| f.id == id).any(|f| members(f.value).any(|m| m.eq_ignore_ascii_case(token)))
+        self.has(id) && self.values(id).any(|value| members(value).any(|m| m.eq_ignore_ascii_case(token)))
     }
 
     /// Trailer fields that may go on: none that frames, routes or is for one connection only (RFC 9110 section 6.5.1).
@@ -333,20 +338,23 @@ impl RequestHead {
         self.block.bytes(self.target)
     }
 
-    pub fn authority(&self) -> &str {
-        self.block.text(self.authority)
+    pub fn authority(&self) -> &[u8] {
+        self.block.bytes(self.authority)
     }
 
     /// The target up to its query.
-    pub fn path(&self) -> &str {
-        let target = self.block.text(self.target);
-        target.split_once('?').map_or(target, |(path, _)| path)
+    pub fn path(&self) -> &[u8] {
+        self.path_and_query().0
     }
 
     /// The query with its `?`, or nothing.
-    pub fn query(&self) -> &str {
-        let target = self.block.text(self.target);
-        target.find('?').map_or("", |at| &target[at..])
+    pub fn query(&self) -> &[u8] {
+        self.path_and_query().1
+    }
+
+    fn path_and_query(&self) -> (&[u8], &[u8]) {
+        let target = self.target();
+        target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()))
     }
 }
 
@@ -360,7 +368,7 @@ impl crate::route::RequestView for RequestHead {
     }
 
     fn path(&self) -> &[u8] {
-        self.path().as_bytes()
+        self.path()
     }
 
     fn header(&self, name: &str) -> impl Iterator<Item = &[u8]> {
@@ -431,6 +439,6 @@ mod tests {
     fn a_target_splits_into_path_and_query() {
         let mut head = RequestHead::default();
         head.target = head.block.push_bytes(b"/a/b?c=d?e");
-        assert_eq!((head.path(), head.query()), ("/a/b", "?c=d?e"));
+        assert_eq!((head.path(), head.query()), (b"/a/b".as_slice(), b"?c=d?e".as_slice()));
     }
 }

@@ -12,7 +12,7 @@
 //! Not told are flows that are half open (the client sends its SYN again), and those whose backend knows the client by
 //! an address of this node (`snat: auto`), which no other node can receive replies for.
 
-mod entry;
+pub mod entry;
 pub mod machine;
 pub mod message;
 pub mod record;

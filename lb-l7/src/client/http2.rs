@@ -232,10 +232,9 @@ async fn calm(connection: &Connection, streams: &mut Streams) {
 }
 
 fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>, live: Rc<Live>) {
-    let (parts, body) = request.into_parts();
     let mut heads = heads::lend();
     let limits = &connection.frontend.head_limits;
-    let parsed = head::request(&Request::from_parts(parts, ()), body.is_end_stream(), limits, &mut heads.request);
+    let parsed = head::request(&request, request.body().is_end_stream(), limits, &mut heads.request);
     let worker = &connection.worker;
     worker.tasks.streams.spawn(RequestStream {
         worker: worker.clone(),
@@ -248,7 +247,7 @@ fn spawn(connection: &Connection, request: Request<RecvStream>, respond: SendRes
         opened_ms: worker.deadlines.now_ms(),
         heads: Some(heads),
         parsed,
-        source: StreamSource::new(body),
+        source: StreamSource::new(request.into_body()),
     });
 }
 

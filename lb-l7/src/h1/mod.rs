@@ -73,7 +73,9 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| VALUE[*b as usize])
 }
 
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+
+const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -81,14 +83,13 @@ const TOKEN: [bool; 256] = {
         table[byte] = b.is_ascii_alphanumeric();
         byte += 1;
     }
-    let marks = b"!#$%&'*+-.^_`|~";
     let mut i = 0;
     while i < marks.len() {
         table[marks[i] as usize] = true;
         i += 1;
     }
     table
-};
+}
 
 const VALUE: [bool; 256] = {
     let mut table = [false; 256];

@@ -1,6 +1,6 @@
 //! A complete head, checked and taken apart.
 
-use super::{HeadLimits, Reject, is_field_value, is_token, token_length, value_length};
+use super::{HeadLimits, Reject, is_field_value, is_token, letters_digits_and, token_length, value_length};
 use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Span, Version, members};
 
 /// Reads a request head. `input` is exactly the head, with the empty line that ends it.
@@ -189,15 +189,13 @@ pub fn is_authority(text: &[u8]) -> bool {
         [b'[', inner @ .., b']'] => {
             !inner.is_empty() && inner.iter().all(|b| b.is_ascii_hexdigit() || b":.".contains(b))
         }
-        _ => !host.is_empty() && host.iter().all(|b| is_host_byte(*b)),
+        _ => !host.is_empty() && host.iter().all(|b| HOST[*b as usize]),
     };
     host_ok && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
 /// unreserved, sub-delims and `%` (RFC 3986 section 3.2.2).
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
-}
+const HOST: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=%");
 
 /// RFC 9112 section 6.3, with everything that is ambiguous refused.
 fn request_body(out: &mut RequestHead) -> Result<(), Reject> {
@@ -235,7 +233,7 @@ fn content_length(block: &Block) -> Result<Option<u64>, Reject> {
     if !block.has(Name::ContentLength) {
         return Ok(None);
     }
-    let mut values = block.fields().filter(|f| f.id == Name::ContentLength).map(|f| f.value);
+    let mut values = block.values(Name::ContentLength);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reject::bad("duplicate Content-Length"));
@@ -288,7 +286,7 @@ fn connection_options(block: &mut Block) -> Result<ConnectionOptions, Reject> {
     if !block.has(Name::Connection) {
         return Ok(options);
     }
-    for option in block.fields().filter(|f| f.id == Name::Connection).flat_map(|f| members(f.value)) {
+    for option in block.values(Name::Connection).flat_map(members) {
         match option {
             _ if option.eq_ignore_ascii_case(b"close") => options.close = true,
             _ if option.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
@@ -366,7 +364,10 @@ mod tests {
     fn a_plain_request() {
         let head = with("X-A:  b c\t\r\n").expect("valid");
         assert_eq!((head.method_name(), head.target()), ("POST", b"/p?q".as_slice()));
-        assert_eq!((head.authority(), head.version, head.body), ("a.example:80", Version::Http11, BodyLength::None));
+        assert_eq!(
+            (head.authority(), head.version, head.body),
+            (b"a.example:80".as_slice(), Version::Http11, BodyLength::None)
+        );
         assert_eq!(head.block.fields().find(|f| f.name == b"X-A").map(|f| f.value), Some(b"b c".as_slice()));
         assert!(head.keep_alive && head.upgrade.is_none() && !head.expects_continue);
     }
@@ -464,7 +465,7 @@ mod tests {
         }
         assert_eq!(parse("GET / HTTP/1.1\r\n\r\n").err(), Some(Reject::bad("missing Host")));
         assert!(parse("GET / HTTP/1.0\r\n\r\n").is_ok());
-        assert_eq!(parse("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid").authority(), "b");
+        assert_eq!(parse("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid").authority(), b"b");
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! Finds the end of a head as its bytes come in, looking at each byte once.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{HeadLimits, Reject, is_token_byte};
+
+/// What ends a head. To prepare the search takes longer than to search one.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// Position in a head that is not complete yet.
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,7 +25,7 @@ impl HeadScan {
     pub fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Reject> {
         // One look for the usual case: all of it came at once. What is wrong inside is the parser's to find.
         let from = self.seen.saturating_sub(3);
-        if let Some(offset) = memchr::memmem::find(&input[from..], b"\r\n\r\n") {
+        if let Some(offset) = END.find(&input[from..]) {
             let end = from + offset + 4;
             return if end > limits.bytes { Err(self.too_large(&input[..end])) } else { Ok(Some(end)) };
         }

@@ -1,6 +1,6 @@
 //! Heads between HTTP/2 and ours (RFC 9113 section 8.3).
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use smallvec::SmallVec;
 
 use crate::h1::parse::{decimal, is_authority};
@@ -9,7 +9,12 @@ use crate::head::{Block, BodyLength, Method, Name, RequestHead, ResponseHead, Sp
 
 /// Takes over a request; `ended` when no body follows. What HTTP/1 could not carry is refused, so
 /// that nothing can be smuggled on the way down.
-pub fn request(from: &Request<()>, ended: bool, limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
+pub fn request(
+    from: &Request<impl Sized>,
+    ended: bool,
+    limits: &HeadLimits,
+    out: &mut RequestHead,
+) -> Result<(), Reject> {
     out.clear();
     out.version = Version::Http2;
     out.keep_alive = true;
@@ -19,25 +24,25 @@ pub fn request(from: &Request<()>, ended: bool, limits: &HeadLimits, out: &mut R
     }
     out.method = Method::of(method);
     out.method_name = out.block.push_bytes(method);
-    scheme(from)?;
-    target(from, limits, out)?;
+    scheme(from.uri())?;
+    target(from.uri(), limits, out)?;
     fields(from.headers(), limits, &mut out.block)?;
-    authority(from, out)?;
+    authority(from.uri(), out)?;
     out.body = body_length(&out.block, ended)?;
     out.expects_continue = out.block.has_token(Name::Expect, b"100-continue");
     Ok(())
 }
 
 /// `h2` looks for a scheme, but takes an empty one (RFC 9113 section 8.3.1). Without :authority it leaves it out.
-fn scheme(from: &Request<()>) -> Result<(), Reject> {
-    if from.uri().scheme_str() == Some("") { Err(Reject::bad("empty :scheme")) } else { Ok(()) }
+fn scheme(from: &Uri) -> Result<(), Reject> {
+    if from.scheme_str() == Some("") { Err(Reject::bad("empty :scheme")) } else { Ok(()) }
 }
 
-fn target(from: &Request<()>, limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
+fn target(from: &Uri, limits: &HeadLimits, out: &mut RequestHead) -> Result<(), Reject> {
     if out.method == Method::Connect {
         return Err(Reject { status: 405, reason: "CONNECT is not offered" });
     }
-    let target = from.uri().path_and_query().map_or("", |t| t.as_str()).as_bytes();
+    let target = from.path_and_query().map_or("", |t| t.as_str()).as_bytes();
     if target.len() > limits.target {
         return Err(Reject { status: 414, reason: "URI too long" });
     }
@@ -89,13 +94,13 @@ pub fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<(), Reject>
 }
 
 /// `:authority`, or Host where there is none; if both, they must agree (RFC 9113 section 8.3.1).
-fn authority(from: &Request<()>, out: &mut RequestHead) -> Result<(), Reject> {
+fn authority(from: &Uri, out: &mut RequestHead) -> Result<(), Reject> {
     let hosts: SmallVec<[Span; 2]> = out.block.spans(Name::Host).take(2).collect();
     if hosts.len() > 1 {
         return Err(Reject::bad("duplicate Host"));
     }
     let host = hosts.first().copied();
-    let named = from.uri().authority().map(|a| a.as_str().as_bytes());
+    let named = from.authority().map(|a| a.as_str().as_bytes());
     out.authority = match (named, host) {
         (Some(named), Some(host)) if !out.block.bytes(host).eq_ignore_ascii_case(named) => {
             return Err(Reject::bad("Host differs from :authority"));
@@ -108,7 +113,7 @@ fn authority(from: &Request<()>, out: &mut RequestHead) -> Result<(), Reject> {
 }
 
 fn body_length(block: &Block, ended: bool) -> Result<BodyLength, Reject> {
-    let mut lengths = block.fields().filter(|f| f.id == Name::ContentLength).map(|f| f.value);
+    let mut lengths = block.values(Name::ContentLength);
     let Some(length) = lengths.next() else {
         return Ok(if ended { BodyLength::None } else { BodyLength::Streamed });
     };
@@ -161,7 +166,10 @@ mod tests {
     fn a_request_is_taken_over() {
         let builder = Request::get("https://a.example/p?q").header("cookie", "a=1").header("cookie", "b=2");
         let head = parse(builder, true).expect("valid");
-        assert_eq!((head.authority(), head.target(), head.body), ("a.example", b"/p?q".as_slice(), BodyLength::None));
+        assert_eq!(
+            (head.authority(), head.target(), head.body),
+            (b"a.example".as_slice(), b"/p?q".as_slice(), BodyLength::None)
+        );
         let cookies: Vec<_> = head.block.fields().map(|f| (f.name, f.value)).collect();
         assert_eq!(cookies, [(b"cookie".as_slice(), b"a=1; b=2".as_slice())]);
     }

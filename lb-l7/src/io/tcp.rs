@@ -7,7 +7,7 @@ use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -82,7 +82,7 @@ impl Tcp {
     pub fn has_news(&self) -> bool {
         match self {
             Tcp::Fresh(fresh) => unless_blocked(fresh.stream.peek(&mut [0])).is_some(),
-            Tcp::Watched(tcp) => may_be_readable(tcp) && unless_blocked(peek(tcp)).is_some(),
+            Tcp::Watched(tcp) => unless_blocked(peek(tcp)).is_some(),
             Tcp::Lost => true,
         }
     }
@@ -127,11 +127,8 @@ impl Fresh {
     }
 }
 
-fn may_be_readable(tcp: &TcpStream) -> bool {
-    tcp.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
-}
-
-/// Asks the kernel: a body that was spliced leaves the socket empty without the runtime knowing.
+/// Asks the kernel only where the runtime has seen something come: a body that was spliced leaves the socket empty
+/// without its knowing.
 fn peek(tcp: &TcpStream) -> io::Result<usize> {
     tcp.try_io(Interest::READABLE, || SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]))
 }

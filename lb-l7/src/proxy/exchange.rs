@@ -118,7 +118,7 @@ impl Stage<'_> {
             let address = self.slot.backend().config.address.to_string();
             link.begin(head, origin, address.as_bytes())
         } else {
-            link.begin(head, origin, head.authority().as_bytes())
+            link.begin(head, origin, head.authority())
         };
         staged.map_err(|reject| Ended::Client(Answer::rejected(reject)))?;
         let Link::H2(link) = link else { return Ok(()) };

@@ -1,10 +1,11 @@
 //! Which fields of a message go on to the other side, and which lb adds.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use smallvec::SmallVec;
 
 use crate::h1::{encode, parse};
 use crate::head::{Method, Name, RequestHead, ResponseHead, Version};
+use crate::http2::fields;
 use crate::io::date;
 
 /// Where fields are written to: an HTTP/1 head or an HTTP/2 header map.
@@ -30,11 +31,8 @@ impl FieldSink for Vec<u8> {
 }
 
 impl FieldSink for HeaderMap {
-    /// Names become lower case (RFC 9113 section 8.2.1). Everything was checked when it was parsed.
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            self.append(name, value);
-        }
+        fields::append(self, name, value);
     }
 
     fn via(&mut self, received: Version) {
@@ -109,7 +107,7 @@ fn forwarded(head: &RequestHead, origin: Origin<'_>, sink: &mut impl FieldSink) 
         sink.field(b"X-Forwarded-Proto", origin.scheme.as_bytes());
     }
     if !known(Name::XForwardedHost) && !head.authority.is_empty() {
-        sink.field(b"X-Forwarded-Host", head.authority().as_bytes());
+        sink.field(b"X-Forwarded-Host", head.authority());
     }
 }
 
@@ -143,6 +141,8 @@ pub fn response(head: &ResponseHead, sink: &mut impl FieldSink) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
     use crate::h1::HeadLimits;
 

@@ -166,8 +166,8 @@ pub async fn serve<C: Client>(
         RouteAction::Redirect(redirect) => {
             answer::fixed(response, redirect.status, b"", 0);
             let mut location = Vec::new();
-            let host = crate::route::bare_host(head.authority().as_bytes());
-            redirect.location(host, head.path().as_bytes(), head.query().as_bytes(), &mut location);
+            let host = crate::route::bare_host(head.authority());
+            redirect.location(host, head.path(), head.query(), &mut location);
             response.block.push_field(b"Location", &location);
             Box::pin(send_fixed(scene, head, &source, &mut responder, response, b"", trail)).await
         }

@@ -97,7 +97,7 @@ impl Trail {
             pool: self.pool.as_deref(),
             backend: self.backend.as_ref().map(|b| &*b.config.name),
             method: head.method_name().as_bytes(),
-            host: head.authority().as_bytes(),
+            host: head.authority(),
             path: head.target(),
             protocol: head.version.as_str(),
             status: self.status,

@@ -11,6 +11,7 @@ mod samples;
 mod scheduling;
 mod snat;
 mod states;
+mod sync;
 
 use std::net::IpAddr;
 
@@ -35,6 +36,7 @@ pub const SUBJECTS: &[(&str, &[Case])] = &[
     ("fragments", fragments::CASES),
     ("icmp", icmp::CASES),
     ("samples", samples::CASES),
+    ("sync", sync::CASES),
 ];
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;

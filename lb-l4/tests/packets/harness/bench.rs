@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lb_l4::abi::{Counter, Frontend};
+use lb_l4::abi::{Counter, Frontend, Import};
 
 use super::compare::{self, Clocks};
 use super::net::{self, CLIENTS};
@@ -66,6 +66,8 @@ impl Bench {
     /// Nothing has happened yet.
     pub fn reset(&mut self) {
         self.program.maps.write(&self.base);
+        // Flows of other nodes are older than they look.
+        self.program.maps.clear();
         self.real_now = self.read_clock();
         self.program.maps.clear();
         self.model = Model::new(self.base.clone(), NOW);
@@ -115,6 +117,14 @@ impl Bench {
         }
         self.compare_state();
         Left(ran.frame)
+    }
+
+    /// A flow of another node; what becomes of it.
+    pub fn enter(&mut self, flow: &Import) -> u8 {
+        let (model, program) = (self.model.enter(flow), self.program.enter(flow));
+        assert_eq!(model, program, "the model, and the program");
+        self.compare_state();
+        program
     }
 
     /// Without an expectation; what differs, if something does.

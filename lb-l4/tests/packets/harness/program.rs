@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,11 +10,16 @@ use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuVal
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
-    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Load, Persist, PersistKey, SHORTCUT_LINES,
-    SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS,
+    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, Persist, PersistKey,
+    SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
 };
+use lb_l4::directory::Directory;
+use lb_l4::loader::Sizes;
+use lb_l4::maps::NAMES;
 use lb_l4::memory::Memory;
 use lb_l4::object;
+use lb_l4::plan::Capacity;
+use lb_l4::sync::entry::Entry;
 
 use super::net;
 use crate::model::{Config, Hook};
@@ -29,6 +35,8 @@ const SKB_GSO_SIZE: usize = 176;
 pub struct Program {
     hook: Hook,
     ebpf: Ebpf,
+    /// Enters flows of other nodes into the same maps.
+    entry: Entry,
     pub maps: Maps,
     /// As of `Model`.
     pub segment: u32,
@@ -66,7 +74,11 @@ pub struct Ran {
 impl Program {
     /// Into this thread's namespace, with a table of so many buckets.
     pub fn load(hook: Hook, config: &Config, buckets: u32) -> Self {
+        let shared = Directory::open(&shared_maps()).expect("a bpf file system");
         let mut loader = EbpfLoader::new();
+        for name in NAMES {
+            loader.map_pin_path(name, shared.path().join(name));
+        }
         let entries = [
             ("flows", buckets),
             ("frontends", config.frontends.len() as u32),
@@ -84,7 +96,17 @@ impl Program {
         let mut ebpf = loader.load(if hook == Hook::Xdp { object::XDP } else { object::TC }).expect("a sound object");
         let maps = Maps::take(&mut ebpf);
         load_program(hook, &mut ebpf);
-        Self { hook, ebpf, maps, segment: 0 }
+        let sizes = Sizes { buckets, ..Sizes::new(buckets, Capacity::default()) };
+        let entry = Entry::open(shared.path(), sizes).expect("the verifier takes the entry of flows");
+        shared.remove().expect("to take the maps out of the file system");
+        Self { hook, ebpf, entry, maps, segment: 0 }
+    }
+
+    /// What became of a flow of another node.
+    pub fn enter(&mut self, flow: &Import) -> u8 {
+        let mut results = [0; imported::COUNT];
+        self.entry.run(&[*flow], &mut results).expect("BPF_PROG_TEST_RUN");
+        results.iter().position(|count| *count == 1).expect("one result") as u8
     }
 
     /// BPF_PROG_TEST_RUN accepts an interface for XDP once a program is attached there.
@@ -128,6 +150,13 @@ impl Program {
 /// net/bpf/test_run.c refuses packets without a whole IP header.
 fn is_short(frame: &[u8]) -> bool {
     frame.len() < if frame[12..14] == [0x86, 0xDD] { 54 } else { 34 }
+}
+
+/// Where the maps are for a moment, so that two programs may have them; of each test.
+fn shared_maps() -> PathBuf {
+    static TESTS: AtomicU64 = AtomicU64::new(0);
+    let (process, nth) = (std::process::id(), TESTS.fetch_add(1, Relaxed));
+    PathBuf::from(format!("/sys/fs/bpf/lb-packets-{process}-{nth}"))
 }
 
 fn load_program(hook: Hook, ebpf: &mut Ebpf) {

@@ -91,7 +91,7 @@ impl Model {
             let Some(entry) = self.state.flows.get_mut(&key) else { continue };
             let Some(times) = times else { return };
             entry.state = state;
-            entry.flags |= fins;
+            entry.flags = entry.flags & !flow_flag::SYNCED | fins;
             (entry.expires, entry.renew) = times;
             if entry.flags & flow_flag::REPLY == 0 {
                 recount(entry, &mut self.state.loads);
@@ -100,7 +100,7 @@ impl Model {
     }
 }
 
-fn recount(entry: &mut Entry, loads: &mut [lb_l4::abi::Load]) {
+pub(super) fn recount(entry: &mut Entry, loads: &mut [lb_l4::abi::Load]) {
     let load = &mut loads[entry.dest as usize];
     match (entry.flags & flow_flag::COUNTED != 0, is_active(entry.state)) {
         (false, true) => (load.active, load.inactive) = (load.active + 1, load.inactive - 1),

@@ -12,6 +12,7 @@ mod parse;
 mod rewrite;
 mod schedule;
 mod state;
+mod sync;
 
 pub use parse::{Family, ICMP, ICMP6, Packet, TCP, UDP, flags, parse};
 pub use state::{Config, Entry, Hook, HopState, Route, State};

@@ -117,7 +117,7 @@ impl Model {
         (holds && !self.has_passed(entry.expires)).then_some(entry.dest)
     }
 
-    fn persist(&mut self, id: u32, key: &FlowKey, dest: u32) {
+    pub(super) fn persist(&mut self, id: u32, key: &FlowKey, dest: u32) {
         let Some(persist_key) = self.persist_key(id, key) else { return };
         let expires = self.now.wrapping_add(self.config.frontends[id as usize].persist);
         let incarnation = self.config.dests[dest as usize].incarnation;
@@ -147,7 +147,14 @@ impl Model {
         self.state.new_flows > limit
     }
 
-    fn forward_entry(&self, index: u32, dest: &Dest, frontend: &Frontend, key: &FlowKey, state: u8) -> Entry {
+    pub(super) fn forward_entry(
+        &self,
+        index: u32,
+        dest: &Dest,
+        frontend: &Frontend,
+        key: &FlowKey,
+        state: u8,
+    ) -> Entry {
         let counted = if is_active(state) { flow_flag::COUNTED } else { 0 };
         let fin = if state == flow_state::FIN { flow_flag::FIN_FWD } else { 0 };
         let nat = dest.mode == mode::NAT;
