@@ -8,8 +8,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use nix::ifaddrs::getifaddrs;
 use nix::mount::{MsFlags, mount};
+use nix::net::if_::InterfaceFlags;
 use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::shared::eventually;
 
 pub struct Space {
     pub name: &'static str,
@@ -90,6 +94,21 @@ impl Space {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{}: {line}: {}\n{out}{err}", self.name, output.status);
         out.into_owned()
+    }
+
+    /// Waits for the kernel's worker to see that the other end is up too: until then what is sent is lost.
+    pub fn comes_up(&self, interface: &str) {
+        let running = || {
+            let mut ends = getifaddrs().unwrap().filter(|end| end.interface_name == interface);
+            ends.any(|end| end.flags.contains(InterfaceFlags::IFF_RUNNING))
+        };
+        self.enter(|| eventually(&format!("{}: {interface} is not up", self.name), running));
+    }
+
+    /// Waits for an answer to a ping.
+    pub fn reaches(&self, address: &str) {
+        let ping = format!("ping -c 1 -W 1 {address}");
+        eventually(&format!("{}: no answer from {address}", self.name), || self.try_run(&ping).status.success());
     }
 
     /// Lines for `ip`, without that word.

@@ -16,7 +16,7 @@ impl Switch {
         Switch { space }
     }
 
-    /// Between two hosts, past the bridges.
+    /// Between two hosts, past the bridges. Carries from the first packet on.
     pub fn cable(&self, a: &Space, a_end: &str, b: &Space, b_end: &str) {
         self.space.ip(&format!(
             "link add name {a_end} netns {} type veth peer name {b_end} netns {}",
@@ -25,6 +25,8 @@ impl Switch {
         ));
         a.ip(&format!("link set {a_end} up"));
         b.ip(&format!("link set {b_end} up"));
+        a.comes_up(a_end);
+        b.comes_up(b_end);
     }
 
     /// Into a socket of the switch that is named after the host.

@@ -128,8 +128,8 @@ fn the_vip_answers_pings_from_the_data_plane() {
         service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[1], mac(&service)));
         service.net.lb.ip(&format!("addr del {}/32 dev eth0\naddr del {}/128 dev eth0", VIP[0], VIP[1]));
         for vip in VIP {
-            service.net.client.run(&format!("ping -c 2 -i 0.01 -W 2 {vip}"));
-            service.net.client.run(&format!("ping -c 1 -s 1000 -W 2 {vip}"));
+            service.net.client.run(&format!("ping -c 2 -i 0.01 -W 5 {vip}"));
+            service.net.client.run(&format!("ping -c 1 -s 1000 -W 5 {vip}"));
         }
     }
 }

@@ -129,6 +129,6 @@ fn layer_7_lives_beside_layer_4_on_one_vip() {
     }
     assert_eq!(lb.metric("lb_frontend_http_requests_total", &[]), 8.0);
     for address in ["203.0.113.2", "2001:db8:2::2"] {
-        net.client.run(&format!("ping -c 1 -W 2 {address}"));
+        net.client.reaches(address);
     }
 }

@@ -12,7 +12,7 @@ use crate::shared::PATIENCE;
 fn the_router_reaches_everybody() {
     let net = net!(Behind, Hook::Tc);
     for address in ["203.0.113.2", "2001:db8:2::2", VIP[0], VIP[1]] {
-        net.client.run(&format!("ping -c 1 -W 2 {address}"));
+        net.client.reaches(address);
     }
 }
 
@@ -22,7 +22,7 @@ fn backends_behind_lb_are_routed_through_it() {
     net.router.ip("route add 10.0.0.0/24 via 203.0.113.2\nroute add fd00::/64 via 2001:db8:2::2");
     for nth in 0..2 {
         for family in 0..2 {
-            net.client.run(&format!("ping -c 1 -W 2 {}", net.backend(nth, family)));
+            net.client.reaches(&net.backend(nth, family));
         }
     }
 }
@@ -32,7 +32,7 @@ fn near_and_far_backends_are_routed_past_lb() {
     for net in [net!(Near, Hook::Tc), net!(Far, Hook::Tc)] {
         for nth in 0..2 {
             for family in 0..2 {
-                net.client.run(&format!("ping -c 1 -W 2 {}", net.backend(nth, family)));
+                net.client.reaches(&net.backend(nth, family));
             }
         }
     }
@@ -42,7 +42,7 @@ fn near_and_far_backends_are_routed_past_lb() {
 fn only_lb_answers_for_the_vip() {
     let net = net!(Near, Hook::Tc);
     net.vips_on_backends();
-    net.router.run(&format!("ping -c 3 -i 0.01 -W 2 {}", VIP[0]));
+    net.router.reaches(VIP[0]);
     let lb = net.lb.run("ip -br link show eth0");
     let mac = lb.split_whitespace().nth(2).unwrap().to_owned();
     let neighbour = net.router.run(&format!("ip neigh show {}", VIP[0]));

@@ -63,7 +63,7 @@ fn drops_are_counted_by_reason() {
     asker.socket.set_ttl(2).unwrap();
     asker.socket.send(b"too far").unwrap();
     eventually("ttl", || drops(&lb, "ttl") == 1.0 && lb.metric("lb_l4_events_total", &[("event", "icmp_sent")]) == 1.0);
-    net.client.run("ping -c 3 -i 0.01 203.0.113.100");
+    net.client.run("ping -c 3 -i 0.01 -W 5 203.0.113.100");
     assert_eq!(lb.metric("lb_l4_events_total", &[("event", "echo")]), 3.0);
     for id in ["v6/b1", "v6/b2"] {
         lb.cli_ok(&["backend", "drain", id]);
