@@ -10,21 +10,25 @@ import subprocess
 import sys
 import tempfile
 
-from . import calm, cases, contenders, machine, report, rounds
+from common import arguments, machine
+from common.report import in_turn, publish
+
+from . import calm, cases, contenders, report, rounds
 from .topology import Topology
 
 QUICK = {"rounds": 3, "calm": 30}
 CONTENDERS = {"lb": contenders.Lb, "keepalived": contenders.Keepalived}
 PARTS = ("failover", "start", "calm")
+TOOL = "lb-bench-prober"
 
 
 def main():
     options = parse()
-    machine.require_root()
+    machine.require_root("benches/failover makes network namespaces and stops processes in them")
     # Ended by a signal, it still cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine.install("build", "bench-failover")
-    tool = options.tool or machine.build("lb-bench-prober", "lb-bench-prober")
+    tool = options.tool or machine.build(TOOL) / TOOL
     with contextlib.ExitStack() as stack:
         directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-bench-")))
         log = stack.enter_context(open(options.log, "wb")) if options.log else subprocess.DEVNULL
@@ -33,7 +37,8 @@ def main():
             contender = CONTENDERS[name](program(options, name))
             topology = stack.enter_context(Topology(f"lb-bench-{os.getpid()}-{name}"))
             bench.pairs.append((contender, topology))
-        publish(options, *bench.run())
+        parts, tables = bench.run()
+        publish(options, environment(options), parts, tables)
 
 
 def parse():
@@ -49,16 +54,13 @@ def parse():
     parser.add_argument("--lb", type=pathlib.Path, help="this binary, instead of a build of the tree")
     parser.add_argument("--tool", type=pathlib.Path, help="this binary, instead of a build of prober/")
     parser.add_argument("--log", type=pathlib.Path, help="write what the daemons say here")
-    parser.add_argument("--markdown", type=pathlib.Path, help="also write the tables here")
-    parser.add_argument("--json", type=pathlib.Path, help="also write every measurement here")
-    options = parser.parse_args()
-    if options.quick:
-        vars(options).update(QUICK)
+    arguments.add_files(parser)
+    options = arguments.parse(parser, QUICK)
     options.interval = [milliseconds(parser, text) for text in options.interval.split(",")]
-    options.parts = chosen(parser, {part: part for part in PARTS}, options.parts)
-    options.cases = chosen(parser, cases.BY_NAME, options.cases)
-    options.loads = chosen(parser, calm.BY_NAME, options.loads)
-    options.contenders = chosen(parser, {name: name for name in CONTENDERS}, options.contenders)
+    options.parts = arguments.chosen(parser, {part: part for part in PARTS}, options.parts)
+    options.cases = arguments.chosen(parser, cases.BY_NAME, options.cases)
+    options.loads = arguments.chosen(parser, calm.BY_NAME, options.loads)
+    options.contenders = arguments.chosen(parser, {name: name for name in CONTENDERS}, options.contenders)
     return options
 
 
@@ -69,18 +71,9 @@ def milliseconds(parser, text):
     return int(number)
 
 
-def chosen(parser, table, text):
-    """What was named, or everything."""
-    names = [name for name in text.split(",") if name] or list(table)
-    for name in names:
-        if name not in table:
-            parser.error(f"no `{name}`; there are: {', '.join(table)}")
-    return [table[name] for name in names]
-
-
 def program(options, name):
     if name == "lb":
-        return options.lb or machine.build("lb", "lb")
+        return options.lb or machine.build("lb") / "lb"
     return shutil.which(name)
 
 
@@ -113,10 +106,8 @@ class Bench:
         return "\n\n".join(table for table in made if table)
 
     def turns(self):
-        """Nobody always comes first."""
         for number in range(self.options.rounds):
-            turn = number % len(self.pairs)
-            yield from self.pairs[turn:] + self.pairs[:turn]
+            yield from in_turn(self.pairs, number)
 
     def failovers(self):
         results = {}
@@ -161,12 +152,7 @@ def progress(what, interval, contender, measured):
     print(f"{what:<16} {interval:>4} ms  {contender.name:<12} {measured}", file=sys.stderr)
 
 
-def publish(options, parts, tables):
+def environment(options):
     intervals = "/".join(str(interval) for interval in options.interval)
-    environment = machine.environment({"rounds": options.rounds, "intervals": f"{intervals} ms"})
-    text = "\n\n".join([report.head(environment), *[table for table in tables if table]]) + "\n"
-    print(text)
-    if options.markdown:
-        options.markdown.write_text(text)
-    if options.json:
-        options.json.write_text(report.as_json(environment, parts))
+    settings = {"rounds": options.rounds, "intervals": f"{intervals} ms"}
+    return machine.environment(settings, cpu=f"{machine.cpu_model()}, {os.cpu_count()} cores")

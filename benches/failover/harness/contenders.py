@@ -1,9 +1,10 @@
 """Who holds the address: lb pairs and keepalived pairs, set up alike."""
 
 import os
-import pathlib
 import signal
 import subprocess
+
+from common.machine import family
 
 from .topology import ADDRESSES, NODES
 
@@ -32,14 +33,6 @@ class Daemon:
     def end(self):
         self.signal(signal.SIGKILL)
         self.process.wait()
-
-
-def family(pid):
-    try:
-        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        return []
-    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 def send(pids, number):

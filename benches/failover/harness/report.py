@@ -1,7 +1,8 @@
 """Medians, targets and tables."""
 
-import json
 import statistics
+
+from common.report import NO_VERDICT, table, verdict
 
 from . import cases
 
@@ -10,11 +11,6 @@ RESOLUTION = 1.0
 """ms: a question more or less."""
 LIMITS = {("power-off", 10): 40, ("stopped", 10): 5}
 """ms at most, whatever the peer does."""
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def gaps(rounds):
@@ -51,17 +47,13 @@ def target(case, interval, found):
     own, peer = found.get(OWN), found.get(PEER)
     if case.only:
         lost = sum(measured["lost"] for measured in own or [])
-        return verdict("no probe lost", not lost, f"{lost} lost") if own else ("", "")
+        return verdict("no probe lost", not lost, f"{lost} lost") if own else NO_VERDICT
     limits = [LIMITS[case.name, interval]] if (case.name, interval) in LIMITS else []
     if peer:
         limits.append(median(peer) + RESOLUTION)
     if not own or not limits:
         return "", ""
     return verdict(f"≤ {min(limits):.1f}", median(own) <= min(limits))
-
-
-def verdict(wanted, met, why=""):
-    return wanted, "met" if met else " ".join(["**missed**", why]).strip()
 
 
 def after_table(interval, chosen, results):
@@ -112,7 +104,7 @@ def start_table(results):
         times = [f"{statistics.median(complete):.0f}", f"{max(complete):.0f}"] if complete else ["", ""]
         once = sum(was_calm(measured) for measured in found)
         both = sum(measured["held"]["b"] > 0 for measured in found)
-        met = verdict("all on one node only", once == len(found)) if name == OWN else ("", "")
+        met = verdict("all on one node only", once == len(found)) if name == OWN else NO_VERDICT
         rows.append([f"{interval} ms", name, *times, f"{once} of {len(found)}", f"{both} of {len(found)}", *met])
     head = ["interval", "", "last address after, ms", "worst", "one node only, once", "both hold them after 10 s"]
     return table([*head, "target", ""], rows)
@@ -128,7 +120,7 @@ def calm_table(loads, results, seconds):
     rows = []
     for load in loads:
         found = results[load.name]
-        met = verdict("0", found[OWN] == 0) if OWN in found else ("", "")
+        met = verdict("0", found[OWN] == 0) if OWN in found else NO_VERDICT
         rows.append([load.title, *[str(found.get(name, "never came to rest")) for name in contenders], *met])
     return table([f"{seconds} s, interval 100 ms: addresses set or removed", *contenders, "target", ""], rows)
 
@@ -153,12 +145,3 @@ def early(results):
             counts[name] = counts.get(name, 0) + sum(measured.get("early", 0) > 0 for measured in rounds)
     listed = ", ".join(f"{name} in {count}" for name, count in counts.items())
     return f"Rounds in which an address moved before anything was done: {listed}."
-
-
-def head(environment):
-    settings = ", ".join(f"{key} {value}" for key, value in environment["settings"].items())
-    return f"{environment['date']}, Linux {environment['kernel']}, {environment['cpu']}  \n{settings}"
-
-
-def as_json(environment, parts):
-    return json.dumps({"environment": environment, **parts}, indent=1)

@@ -5,8 +5,7 @@
     b      .3 ---- b-port ------ /
 """
 
-import pathlib
-import subprocess
+from common.namespaces import Namespaces
 
 ADDRESSES = {"client": "10.1.0.7", "a": "10.1.0.2", "b": "10.1.0.3"}
 NODES = ("a", "b")
@@ -21,32 +20,13 @@ SYSCTLS = {
 }
 
 
-class Topology:
+class Topology(Namespaces):
     def __init__(self, name):
-        self.namespaces = {part: f"{name}-{part}" for part in ("switch", *ADDRESSES)}
-
-    def __enter__(self):
-        self.leave()
-        try:
-            self.build()
-        except BaseException:
-            self.leave()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.leave()
-
-    def leave(self):
-        for namespace in self.namespaces.values():
-            if pathlib.Path("/run/netns", namespace).exists():
-                subprocess.run(["ip", "netns", "delete", namespace], check=False)
+        super().__init__(name, ["switch", *ADDRESSES])
 
     def build(self):
-        for part, namespace in self.namespaces.items():
-            call("ip", "netns", "add", namespace)
-            for name, value in SYSCTLS.items():
-                self.call(part, "sysctl", "-qw", f"{name}={value}")
+        for part in self.namespaces:
+            self.sysctls(part, SYSCTLS)
             self.ip(part, "link set lo up")
         self.ip("switch", "link add lan type bridge mcast_snooping 0", "link set lan up")
         for part, address in ADDRESSES.items():
@@ -89,21 +69,3 @@ class Topology:
 
     def heal(self):
         self.call("switch", "nft", "-f", "-", stdin="table bridge cut\ndelete table bridge cut\n")
-
-    def ip(self, part, *lines):
-        if lines:
-            call("ip", "-n", self.namespaces[part], "-batch", "-", stdin="\n".join(lines) + "\n")
-
-    def inside(self, part, *command):
-        return ["ip", "netns", "exec", self.namespaces[part], *map(str, command)]
-
-    def call(self, part, *command, stdin=None):
-        call(*self.inside(part, *command), stdin=stdin)
-
-    def output(self, part, *command):
-        done = subprocess.run(self.inside(part, *command), stdout=subprocess.PIPE, text=True, check=True)
-        return done.stdout
-
-
-def call(*command, stdin=None):
-    subprocess.run(command, input=stdin, text=True, check=True)

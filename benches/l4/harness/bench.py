@@ -8,19 +8,23 @@ import pathlib
 import subprocess
 import sys
 
-from . import cases, contenders, machine, report
+from common import arguments, machine
+from common.report import in_turn, publish
+
+from . import cases, contenders, report
 from .topology import Topology
 
 QUICK = {"rounds": 3, "scale": 0.25}
+TOOL = "lb-bench-packets"
 BUCKETS = 1 << 19
 """Of the throughput part: four million entries, room for all new flows of a measurement."""
 
 
 def main():
     options = parse()
-    machine.require_root()
+    machine.require_root("benches/l4 makes network namespaces and loads programs into the kernel")
     machine.install("build", "bench-l4")
-    tool = Tool(options.tool or machine.build(), options.cpu)
+    tool = Tool(options.tool or machine.build(TOOL) / TOOL, options.cpu)
     machine.prioritise(options.nice)
     parts, tables = {}, []
     if "prices" in options.parts:
@@ -32,7 +36,8 @@ def main():
     if "control" in options.parts:
         parts["control"] = tool("control", {"rounds": options.rounds})
         tables.append("## Control plane\n\n" + report.control_table(parts["control"]))
-    publish(options, parts, tables)
+    environment = machine.environment({"rounds": options.rounds, "scale": options.scale, "CPU": options.cpu})
+    publish(options, environment, parts, tables)
 
 
 def parse():
@@ -46,34 +51,22 @@ def parse():
     parser.add_argument("--cpu", type=int, default=1, help="where everything runs (default 1)")
     parser.add_argument("--tool", type=pathlib.Path, help="this binary, instead of a build of packets/")
     parser.add_argument("--nice", type=int, default=0, help="priority, for a machine that does other things too")
-    parser.add_argument("--markdown", type=pathlib.Path, help="also write the tables here")
-    parser.add_argument("--json", type=pathlib.Path, help="also write every measurement here")
-    options = parser.parse_args()
-    if options.quick:
-        vars(options).update(QUICK)
-    options.cases = chosen(parser, cases.BY_NAME, options.cases)
-    options.contenders = chosen(parser, contenders.BY_NAME, options.contenders)
+    arguments.add_files(parser)
+    options = arguments.parse(parser, QUICK)
+    options.cases = arguments.chosen(parser, cases.BY_NAME, options.cases)
+    options.contenders = arguments.chosen(parser, contenders.BY_NAME, options.contenders)
     return options
 
 
-def chosen(parser, table, text):
-    """What was named, or everything."""
-    names = [name for name in text.split(",") if name] or list(table)
-    for name in names:
-        if name not in table:
-            parser.error(f"no `{name}`; there are: {', '.join(table)}")
-    return [table[name] for name in names]
-
-
 class Tool:
-    """`lb-bench-packets`, on one CPU."""
+    """What `packets/` builds, on one CPU."""
 
     def __init__(self, binary, cpu):
         self.command = [str(binary), "--cpu", str(cpu)]
 
-    def __call__(self, verb, request, namespace=None):
-        inside = ["ip", "netns", "exec", namespace] if namespace else []
-        command = [*inside, *self.command, verb]
+    def __call__(self, verb, request, wrap=()):
+        """`wrap`: the command that it is started under."""
+        command = [*wrap, *self.command, verb]
         done = subprocess.run(command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed")
@@ -86,7 +79,7 @@ def prices(options, tool):
         return tool(
             "prices",
             {"rounds": options.rounds, "ingress": "l0", "egress": "l1", "cases": requests},
-            topology.balancer,
+            topology.inside("balancer"),
         )
 
 
@@ -102,9 +95,7 @@ def throughput(options, tool):
             if contender.rules:
                 topologies[contender.name].nft(contender.rules)
         for number in range(options.rounds):
-            # Nobody always comes first, or always after the same one.
-            turn = number % len(options.contenders)
-            for contender in options.contenders[turn:] + options.contenders[:turn]:
+            for contender in in_turn(options.contenders, number):
                 one_round(options, tool, contender, topologies[contender.name], results[contender.name])
     return results
 
@@ -129,13 +120,3 @@ def one_round(options, tool, contender, topology, results):
 def interfaces(contender):
     end = "l0" if contender.shortcut else "b0"
     return [("clients", "c0"), ("ingress", "l0"), ("egress", "l1"), ("backends", end)]
-
-
-def publish(options, parts, tables):
-    environment = machine.environment({"rounds": options.rounds, "scale": options.scale, "CPU": options.cpu})
-    text = "\n\n".join([report.head(environment), *tables]) + "\n"
-    print(text)
-    if options.markdown:
-        options.markdown.write_text(text)
-    if options.json:
-        options.json.write_text(report.as_json(environment, parts))

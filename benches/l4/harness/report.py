@@ -1,7 +1,8 @@
 """Medians, ratios and tables."""
 
-import json
 import statistics
+
+from common.report import NO_VERDICT, spread, table, verdict
 
 ESTABLISHED, NEW = "established", "new"
 TARGETS = {ESTABLISHED: 3.5, NEW: 2.2}
@@ -13,21 +14,6 @@ def net(price):
     return price["gross"] - price["harness"]
 
 
-def spread(values):
-    """Half the range between the best and the worst round, as a share of the median."""
-    middle = statistics.median(values)
-    return (max(values) - min(values)) / 2 / middle if middle else 0.0
-
-
-def verdict(target, met, sign):
-    return ("", "") if target is None else (f"{sign} {target}", "met" if met else "**missed**")
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def prices_table(cases, prices):
     rows = []
     for case, rounds in zip(cases, prices, strict=True):
@@ -35,7 +21,8 @@ def prices_table(cases, prices):
         middle = statistics.median(values)
         harness = statistics.median(price["harness"] for price in rounds)
         numbers = [f"{middle:.1f}", f"{min(values):.1f}", f"{spread(values):.0%}", f"{harness:.1f}"]
-        rows.append([case.title, *numbers, *verdict(case.target, middle <= case.target if case.target else None, "≤")])
+        met = verdict(f"≤ {case.target}", middle <= case.target) if case.target else NO_VERDICT
+        rows.append([case.title, *numbers, *met])
     return table(["case", "ns / packet", "best round", "±", "harness, ns", "target", ""], rows)
 
 
@@ -62,7 +49,7 @@ def throughput_table(contenders, results):
             if contender.name == JUDGED and times:
                 targets.append(str(TARGETS[kind]))
                 met &= times >= TARGETS[kind]
-        target = verdict(" and ".join(targets) or None, met, "≥")
+        target = verdict("≥ " + " and ".join(targets), met) if targets else NO_VERDICT
         rows.append([contender.title, *cells, f"{lost(results[contender.name]):.1%}", *target])
     return table(head, rows)
 
@@ -78,12 +65,3 @@ def control_table(steps):
 def lost(kinds):
     sent = sum(measured["sent"] for rounds in kinds.values() for measured in rounds)
     return 1 - sum(measured["right"] for rounds in kinds.values() for measured in rounds) / sent
-
-
-def head(environment):
-    settings = ", ".join(f"{key} {value}" for key, value in environment["settings"].items())
-    return f"{environment['date']}, Linux {environment['kernel']}, {environment['cpu']}  \n{settings}"
-
-
-def as_json(environment, parts):
-    return json.dumps({"environment": environment, **parts}, indent=1)

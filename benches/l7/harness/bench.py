@@ -1,31 +1,27 @@
 """The command line of `benches/l7/run`."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import sys
 import tempfile
 
-from . import generators, machine, programs, report
-from .cases import BY_NAME, CASES
+from common import arguments, machine
+from common.report import in_turn, publish
+
+from . import generators, namespace, process, programs, report
+from .cases import BY_NAME
 
 QUICK = {"rounds": 3, "scale": 0.4}
 
 
 def main():
     options = parse()
-    machine.require_two_cpus()
-    prepare(options)
-    machine.enter_namespace()
-    machine.prioritise(options.nice)
-    with tempfile.TemporaryDirectory(prefix="lb-bench-", dir="/dev/shm") as directory:
-        site = programs.Site(directory)
-        origin = programs.start_origin(site)
-        try:
-            summaries = run(options, site)
-        finally:
-            origin.stop()
-    publish(options, summaries)
+    with stage(options) as site:
+        summaries = run(options, site)
+    found = environment(options)
+    publish(options, found, {"cases": summaries}, report.tables(summaries), report.versions(found))
     sys.exit(1 if any(summary["void"] for summary in summaries) else 0)
 
 
@@ -39,30 +35,33 @@ def parse():
     parser.add_argument("--proxies", default="lb,haproxy,nginx", help="comma-separated (default all three)")
     parser.add_argument("--lb", type=pathlib.Path, help="this binary, instead of a release build of the tree")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything measured, for a busy machine")
-    parser.add_argument("--markdown", type=pathlib.Path, help="also write the table here")
-    parser.add_argument("--json", type=pathlib.Path, help="also write every measurement here")
-    options = parser.parse_args()
-    if options.quick:
-        vars(options).update(QUICK)
-    options.cases = [chosen(parser, BY_NAME, name) for name in names(options.cases)] or CASES
-    options.proxies = [name for name in names(options.proxies) if chosen(parser, programs.COMMANDS, name)]
+    arguments.add_files(parser, "table")
+    options = arguments.parse(parser, QUICK)
+    options.cases = arguments.chosen(parser, BY_NAME, options.cases)
+    options.proxies = arguments.chosen(parser, {name: name for name in programs.COMMANDS}, options.proxies)
     return options
 
 
-def names(text):
-    return [name for name in text.split(",") if name]
+@contextlib.contextmanager
+def stage(options, *parts):
+    """Where proxies are measured: a namespace, a scratch directory and the origin. `parts`: of `.ci/setup`."""
+    process.require_two_cpus()
+    prepare(options, *parts)
+    namespace.enter()
+    machine.prioritise(options.nice)
+    with tempfile.TemporaryDirectory(prefix="lb-bench-", dir="/dev/shm") as directory:
+        site = programs.Site(directory)
+        origin = programs.start_origin(site)
+        try:
+            yield site
+        finally:
+            origin.stop()
 
 
-def chosen(parser, table, name):
-    if name not in table:
-        parser.error(f"no `{name}`; there are: {', '.join(table)}")
-    return table[name]
-
-
-def prepare(options):
+def prepare(options, *parts):
     """Outside of the namespace, where packages and crates can be fetched."""
     if "LB_BENCH_LOAD" not in os.environ:
-        machine.install("build", "bench")
+        machine.install("build", "bench", *parts)
         build_lb = "lb" in options.proxies and not options.lb
         binaries = machine.build("lb-bench-load", *(["lb"] if build_lb else []))
         os.environ["LB_BENCH_LOAD"] = str(binaries / "lb-bench-load")
@@ -75,9 +74,7 @@ def run(options, site):
     rows = {case.name: {proxy: [] for proxy in options.proxies} for case in options.cases}
     for number in range(options.rounds):
         for case in options.cases:
-            # Nobody always comes first, or always after the same one.
-            turn = number % len(options.proxies)
-            for proxy in options.proxies[turn:] + options.proxies[:turn]:
+            for proxy in in_turn(options.proxies, number):
                 one_round(options, site, case, proxy, rows[case.name], number)
     peers = [proxy for proxy in options.proxies if proxy != "lb"]
     return [report.summarise(case, rows[case.name], peers) for case in options.cases]
@@ -87,16 +84,16 @@ def one_round(options, site, case, proxy, rows, number):
     if not isinstance(rows[proxy], list):
         return
     requests = options.requests or int(case.requests * options.scale)
-    process = programs.start_proxy(proxy, case, site, options.lb)
+    running = programs.start_proxy(proxy, case, site, options.lb)
     try:
-        row = generators.measure(case, process, site, options.load, requests)
+        row = generators.measure(case, running, site, options.load, requests)
     except generators.Wrong as reason:
         rows[proxy] = f"round {number + 1}: {reason}".replace("\n", " ")
         tell(number, case, proxy, rows[proxy])
-        print(process.log.read_text(errors="replace")[-2000:], file=sys.stderr)
+        print(running.log.read_text(errors="replace")[-2000:], file=sys.stderr)
         return
     finally:
-        process.stop()
+        running.stop()
     rows[proxy].append(row)
     headline = report.IDLE_METRICS[0] if case.idle else report.METRICS[0]
     tell(number, case, proxy, f"{headline} {row[headline]:.3f}")
@@ -106,17 +103,11 @@ def tell(number, case, proxy, text):
     print(f"round {number + 1}  {case.name:<10} {proxy:<8} {text}", file=sys.stderr, flush=True)
 
 
-def publish(options, summaries):
+def environment(options):
     settings = {
         "rounds": options.rounds,
         "scale": options.requests or options.scale,
-        "congestion control": machine.read_sysctl("net/ipv4/tcp_congestion_control"),
+        "congestion control": namespace.read_sysctl("net/ipv4/tcp_congestion_control"),
     }
-    lb = options.lb if "lb" in options.proxies else None
-    environment = report.environment(programs.versions(lb), settings)
-    table = report.markdown(environment, summaries)
-    print(table)
-    if options.markdown:
-        options.markdown.write_text(table)
-    if options.json:
-        options.json.write_text(report.as_json(environment, summaries))
+    versions = programs.versions(options.lb if "lb" in options.proxies else None)
+    return machine.environment(settings, versions=versions)

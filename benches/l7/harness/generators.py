@@ -5,7 +5,7 @@ import pathlib
 import re
 import subprocess
 
-from .machine import OTHER_CPU, Process, find
+from .process import OTHER_CPU, Process
 from .programs import port_of
 
 
@@ -120,7 +120,7 @@ def measure_h2(case, proxy, site, requests):
     command += [f"https://localhost:{port_of(case)}{case.path}"]
     proxy.begin()
     output = subprocess.run(
-        ["taskset", "-c", OTHER_CPU, find("h2load"), *map(str, command)],
+        ["taskset", "-c", OTHER_CPU, "h2load", *map(str, command)],
         capture_output=True,
         text=True,
         timeout=120,

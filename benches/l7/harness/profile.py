@@ -2,36 +2,25 @@
 
 import argparse
 import json
-import os
 import pathlib
 import re
 import signal
 import subprocess
-import tempfile
 import time
 
-from . import generators, machine, programs
-from .bench import prepare
+from common.machine import family
+
+from . import generators, programs
+from .bench import stage
 from .cases import BY_NAME
 
 
 def main():
     options = parse()
-    machine.require_two_cpus()
-    if "LB_BENCH_LOAD" not in os.environ:
-        machine.install("profile")
-    prepare(options)
-    machine.enter_namespace()
-    machine.prioritise(options.nice)
-    with tempfile.TemporaryDirectory(prefix="lb-bench-", dir="/dev/shm") as directory:
-        site = programs.Site(directory)
-        origin = programs.start_origin(site)
-        try:
-            for proxy in options.proxies:
-                for case in options.cases:
-                    MODES[options.mode](options, site, BY_NAME[case], proxy)
-        finally:
-            origin.stop()
+    with stage(options, "profile") as site:
+        for proxy in options.proxies:
+            for case in options.cases:
+                MODES[options.mode](options, site, BY_NAME[case], proxy)
 
 
 def parse():
@@ -103,7 +92,7 @@ class Watched:
         self.memory = process.memory
 
     def begin(self):
-        pids = [str(pid) for pid in machine.family(self.process.pid)]
+        pids = [str(pid) for pid in family(self.process.pid)]
         attach = ["-p", ",".join(pids)]
         with self.output.open("wb") as output:
             self.tool = subprocess.Popen(list(map(str, self.command + attach)), stdout=output, stderr=output)

@@ -4,7 +4,7 @@ import pathlib
 import string
 import subprocess
 
-from .machine import OTHER_CPU, PROXY_CPU, Process, find
+from .process import OTHER_CPU, PROXY_CPU, Process
 
 CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs"
 
@@ -63,7 +63,7 @@ class Site:
 
 def start_origin(site):
     config = site.configure("origin.conf")
-    origin = Process(OTHER_CPU, [find("nginx"), "-c", config], site.directory / "origin.out")
+    origin = Process(OTHER_CPU, ["nginx", "-c", config], site.directory / "origin.out")
     origin.wait_for_port(PORTS["origin_port"])
     return origin
 
@@ -82,12 +82,12 @@ def port_of(case):
 
 def haproxy(site, case, _lb):
     config = site.configure("haproxy.cfg", **TUNING["haproxy"][case.size])
-    return [find("haproxy"), "-db", "-f", config]
+    return ["haproxy", "-db", "-f", config]
 
 
 def nginx(site, case, _lb):
     config = site.configure("nginx.conf", **TUNING["nginx"][case.size])
-    return [find("nginx"), "-c", config]
+    return ["nginx", "-c", config]
 
 
 def lb(site, _case, binary):
@@ -99,10 +99,10 @@ COMMANDS = {"lb": lb, "haproxy": haproxy, "nginx": nginx}
 
 def versions(lb_binary):
     return {
-        "haproxy": first_line([find("haproxy"), "-v"]),
-        "nginx": first_line([find("nginx"), "-v"]),
+        "haproxy": first_line(["haproxy", "-v"]),
+        "nginx": first_line(["nginx", "-v"]),
         "lb": first_line([lb_binary, "--version"]) if lb_binary else None,
-        "h2load": first_line([find("h2load"), "--version"]),
+        "h2load": first_line(["h2load", "--version"]),
         "openssl": first_line(["openssl", "version"]),
     }
 

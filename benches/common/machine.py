@@ -1,4 +1,4 @@
-"""What the benchmark needs of the machine."""
+"""What a benchmark needs of the machine."""
 
 import datetime
 import os
@@ -6,12 +6,12 @@ import pathlib
 import subprocess
 import sys
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
-def require_root():
+def require_root(why):
     if os.geteuid() != 0:
-        sys.exit("benches/l4 makes network namespaces and loads programs into the kernel: it must run as root")
+        sys.exit(f"{why}: it must run as root")
 
 
 def install(*parts):
@@ -20,12 +20,12 @@ def install(*parts):
     subprocess.run([REPOSITORY / ".ci" / "setup", *parts], check=True)
 
 
-def build():
-    subprocess.run(
-        ["cargo", "build", "--release", "--quiet", "-p", "lb-bench-packets"], check=True, cwd=REPOSITORY
-    )
+def build(*packages):
+    """Release builds; returns the directory of the binaries."""
+    names = [argument for package in packages for argument in ("-p", package)]
+    subprocess.run(["cargo", "build", "--release", "--quiet", *names], check=True, cwd=REPOSITORY)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    return target / "release" / "lb-bench-packets"
+    return target / "release"
 
 
 def prioritise(nice):
@@ -38,11 +38,12 @@ def prioritise(nice):
             pass
 
 
-def environment(settings):
+def environment(settings, **more):
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "kernel": os.uname().release,
         "cpu": cpu_model(),
+        **more,
         "settings": settings,
     }
 
@@ -50,3 +51,20 @@ def environment(settings):
 def cpu_model():
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
         return next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "unknown")
+
+
+def family(pid):
+    """The process and its descendants."""
+    found = [pid]
+    for parent in found:
+        for children in pathlib.Path(f"/proc/{parent}/task").glob("*/children"):
+            found += children_in(children)
+    return found
+
+
+def children_in(file):
+    try:
+        return [int(child) for child in file.read_text(encoding="ascii").split()]
+    except (FileNotFoundError, ProcessLookupError):
+        # The thread has ended.
+        return []
