@@ -10,6 +10,7 @@
 //! | [`verbs`] | the other verbs |
 //! | [`demo`] | `lb demo`: all of it with toy backends |
 //! | [`logging`] | the log, which never blocks |
+//! | [`exit`] | how a verb ends: its words and its exit code |
 
 mod admin;
 mod cli;

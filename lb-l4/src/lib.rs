@@ -7,15 +7,16 @@
 //! | [`object`] | the compiled objects |
 //! | [`desired`], [`rings`] | what the maps should hold, from a snapshot (pure) |
 //! | [`ids`], [`regions`], [`plan`] | who has which place, and the writes from here to there (pure) |
-//! | [`memory`], [`maps`] | the maps, mapped and typed |
-//! | [`directory`], [`loader`], [`links`] | what is pinned, loaded and attached |
+//! | [`memory`], [`maps`], [`pod`] | the maps, mapped and typed |
+//! | [`directory`], [`loader`], [`links`], [`unlink`] | what is pinned, loaded and attached |
 //! | [`attach`] | which interfaces and hooks, and why (pure) |
 //! | [`netlink`], [`ethtool`], [`host`] | what the kernel says about its network |
 //! | [`clock`] | the data plane's time |
 //! | [`control`] | all of it together, for one data plane |
 //! | [`watch`], [`sweep`] | what goes on beside: neighbours, links, flows that age |
+//! | [`sync`] | flows that the nodes of a file tell each other |
 //! | [`report`], [`collector`], [`flows`], [`samples`], [`explain`] | what people and Prometheus see |
-//! | [`tier`] | what the supervisor sees |
+//! | [`tier`], [`error`] | what the supervisor sees |
 
 pub mod abi;
 pub mod attach;

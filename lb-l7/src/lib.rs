@@ -2,9 +2,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`tier`] | start, prepare, commit, drain: what the supervisor calls |
+//! | [`tier`], [`error`] | start, prepare, commit, drain: what the supervisor calls |
 //! | [`plan`] | a snapshot and what was compiled of it; the one value that workers serve by |
 //! | [`worker`] | one thread: listeners, clock, view of the plan |
+//! | [`socket`], [`admission`] | options of sockets; how many connections a frontend takes |
 //! | [`client`] | a client's connection: TLS, HTTP/1, HTTP/2 |
 //! | [`explain()`] | what would become of a request, through the code that serves |
 //! | [`proxy`] | one request: route, backend, exchange, answers |

@@ -1,5 +1,6 @@
 //! What README.md and ARCHITECTURE.md say must be so: their configurations load, their tables know every
-//! key and default of the schema, and every metric and file that they name is there.
+//! key and default of the schema, every metric and file that they name is there, and the maps of the tree (of its
+//! folders, its modules, the data plane's maps) leave nothing out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -64,14 +65,87 @@ fn every_metric_that_is_named_exists() {
 
 #[test]
 fn every_file_that_is_named_exists() {
-    let roots = ["", "lb-core", "lb-core/src", "lb-l7/src", "src"].map(|root| repository().join(root));
+    let roots = ["", "lb-core/src", "lb-l7/src", "lb-l4/bpf", "src"].map(|root| repository().join(root));
     for file in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
         let text = read(file);
-        let named = code_spans(&text).filter(|span| span.ends_with(".rs") || (span.ends_with('/') && span.len() > 1));
-        let missing: Vec<_> =
-            named.filter(|span| !span.starts_with('/') && !roots.iter().any(|root| root.join(span).exists())).collect();
+        let named = code_spans(&text).filter(|span| is_path(span));
+        let missing: Vec<_> = named.filter(|span| !roots.iter().any(|root| root.join(span).exists())).collect();
         assert!(missing.is_empty(), "{file} names files that are not there: {missing:?}");
     }
+}
+
+/// Not `/etc/lb`, `POOL/BACKEND:PORT` or `lb run`.
+fn is_path(span: &str) -> bool {
+    let plain = span.bytes().all(|b| b.is_ascii_alphanumeric() || b"./_-".contains(&b));
+    let names_source = [".rs", ".c", ".h"].iter().any(|ending| span.ends_with(ending));
+    plain && !span.starts_with('/') && (names_source || span.contains('/'))
+}
+
+#[test]
+fn the_architecture_names_every_crate_and_every_set_of_tests() {
+    let text = read("ARCHITECTURE.md");
+    let named: Vec<_> = code_spans(&text).map(|span| span.trim_end_matches('/')).collect();
+    let crates = CRATES.map(|(root, _)| root.trim_end_matches("/src").to_owned());
+    let folders = ["tests", "benches"].into_iter().map(str::to_owned).chain(crates.map(|name| format!("{name}/tests")));
+    let wanted: Vec<_> = entries("").into_iter().chain(folders.flat_map(|folder| entries(&folder))).collect();
+    let is_named = |path: &String| {
+        let (below, module) = (format!("{path}/"), format!("{path}.rs"));
+        named.iter().any(|span| *span == path || *span == module || span.starts_with(&below))
+    };
+    let missing: Vec<_> = wanted.iter().filter(|path| !is_named(path)).collect();
+    assert!(wanted.len() > 20 && missing.is_empty(), "ARCHITECTURE.md does not name {missing:?}");
+}
+
+const CRATES: [(&str, &str); 5] = [
+    ("src", "main.rs"),
+    ("lb-core/src", "lib.rs"),
+    ("lb-l4/src", "lib.rs"),
+    ("lb-l7/src", "lib.rs"),
+    ("lb-vrrp/src", "lib.rs"),
+];
+
+/// What a folder holds of folders and tests, where there is such a folder.
+fn entries(folder: &str) -> Vec<String> {
+    let found = std::fs::read_dir(repository().join(folder)).into_iter().flatten().map(Result::unwrap);
+    let ours = found.filter(|entry| entry.path().is_dir() || (entry.path().extension().is_some_and(|e| e == "rs")));
+    let names = ours.map(|entry| entry.file_name().into_string().unwrap());
+    let told =
+        names.filter(|name| !name.starts_with('.') && !["target", "proptest-regressions"].contains(&name.as_str()));
+    told.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect()
+}
+
+#[test]
+fn every_crate_opens_with_a_map_of_its_modules() {
+    for (root, file) in CRATES {
+        let text = read(&format!("{root}/{file}"));
+        let map: String = text.lines().filter(|line| line.starts_with("//! |")).collect();
+        let modules: Vec<_> = modules(&text).collect();
+        let has = |name: &str| [format!("`{name}`"), format!("`{name}()`")].iter().any(|link| map.contains(link));
+        let missing: Vec<_> = modules.iter().filter(|name| !has(name)).collect();
+        assert!(modules.len() > 5 && missing.is_empty(), "{root}/{file} has no line for {missing:?}");
+    }
+}
+
+/// But those of the tests.
+fn modules(text: &str) -> impl Iterator<Item = &str> {
+    let before = std::iter::once("").chain(text.lines());
+    text.lines().zip(before).filter(|(_, before)| *before != "#[cfg(test)]").filter_map(|(line, _)| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    })
+}
+
+#[test]
+fn the_architecture_has_every_map_of_the_data_plane() {
+    let architecture = read("ARCHITECTURE.md");
+    let mut maps = Vec::new();
+    for entry in std::fs::read_dir(repository().join("lb-l4/bpf")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("} ")?.strip_suffix(" SEC(\".maps\");"));
+        maps.extend(names.map(str::to_owned));
+    }
+    let missing: Vec<_> = maps.iter().filter(|name| !architecture.contains(&format!("\n| `{name}` |"))).collect();
+    assert!(maps.len() > 10 && missing.is_empty(), "ARCHITECTURE.md has no line for {missing:?}");
 }
 
 fn read(file: &str) -> String {
