@@ -39,6 +39,7 @@ pub use diff::{
 };
 pub use manual::manual;
 pub use model::*;
+pub use scalar::parse_duration;
 pub use schema::schema;
 pub use show::show;
 

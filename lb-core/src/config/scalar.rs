@@ -80,6 +80,14 @@ impl Scalar for Duration {
     }
 }
 
+/// As a duration stands in the file: `500ms`, `20s`, `5m`, `1h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    Scalar::parse(text).map_err(|Complaint { message, help }| match help {
+        Some(help) => format!("{message} ({help})"),
+        None => message,
+    })
+}
+
 impl Scalar for Size {
     const EXPECTED: &'static str = "a size such as `512`, `16KiB` or `1MiB`";
 
