@@ -11,9 +11,9 @@ use tracing::{debug, warn};
 const KEPT: Capability = Capability::CAP_NET_BIND_SERVICE;
 /// What layer 4 needs on top: to attach to interfaces, to load programs, and to have them verified with
 /// the freedom that they need. Pinning takes no capability but the right to write the directory.
-const LAYER4: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
+pub const LAYER4: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
 /// What virtual routers need on top: raw and packet sockets, and addresses on interfaces.
-const VRRP: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+pub const VRRP: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 
 /// Every connection costs a descriptor, so take as many as may be had.
 pub fn raise_descriptor_limit() {

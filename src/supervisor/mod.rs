@@ -6,7 +6,7 @@
 mod clock;
 mod drain;
 mod endpoints;
-mod host;
+pub mod host;
 mod operator;
 mod own_metrics;
 mod peers;

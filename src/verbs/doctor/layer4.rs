@@ -1,36 +1,29 @@
 //! What the kernel must be able and allowed to do for frontends with `mode: nat`, `dr` or `tunnel`.
 
-use lb_core::config::{Config, Forward, Frontend, Method, Mode};
+use lb_core::config::{Config, Forward, Frontend, Method};
 
 use super::machine::Machine;
+use crate::supervisor::host::LAYER4;
 use crate::verbs::finding::{Finding, Result, finding, problem, warning};
 
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 const BPF_FS: &str = "/sys/fs/bpf";
-/// Numbers from linux/capability.h.
-const NEEDED: [(&str, u64); 3] = [("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
 
 pub fn examine(machine: &Machine, config: &Config) -> Vec<Finding> {
-    let frontends: Vec<_> = config.frontends.iter().filter_map(|f| forward(f).map(|forward| (&**f, forward))).collect();
+    let frontends: Vec<_> =
+        config.frontends.iter().filter_map(|frontend| Some((&**frontend, frontend.forward()?))).collect();
     if frontends.is_empty() {
         return Vec::new();
     }
     let mut findings = vec![
         finding("layer 4: kernel", kernel(machine))
             .or_fix("a newer kernel: Debian 12, Ubuntu 24.04 and later have one"),
-        finding("layer 4: capabilities", capabilities(machine)).or_fix("run lb as root, or by its systemd unit"),
+        finding("layer 4: capabilities", machine.has_all(&LAYER4)).or_fix("run lb as root, or by its systemd unit"),
         finding("layer 4: bpffs", bpf_fs(machine)).or_fix(format!("mount -t bpf bpf {BPF_FS}")),
         finding("layer 4: JIT", jit(machine)).or_fix("sysctl -w net.core.bpf_jit_enable=1"),
     ];
     findings.extend(frontends.iter().flat_map(|(frontend, forward)| of_frontend(machine, frontend, forward)));
     findings
-}
-
-fn forward(frontend: &Frontend) -> Option<&Forward> {
-    match &frontend.mode {
-        Mode::Forward(forward) => Some(forward),
-        Mode::Http(_) => None,
-    }
 }
 
 fn kernel(machine: &Machine) -> Result {
@@ -41,15 +34,6 @@ fn kernel(machine: &Machine) -> Result {
             version.0, version.1, OLDEST_KERNEL.0, OLDEST_KERNEL.1
         ))),
         None => Err(warning("the version of the kernel cannot be read")),
-    }
-}
-
-fn capabilities(machine: &Machine) -> Result {
-    let has = machine.capabilities();
-    let missing: Vec<_> = NEEDED.iter().filter(|(_, bit)| has >> bit & 1 == 0).map(|(name, _)| *name).collect();
-    match missing.as_slice() {
-        [] => Ok("CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON".to_owned()),
-        missing => Err(warning(format!("this user lacks {}; lb needs them", missing.join(", ")))),
     }
 }
 
@@ -115,28 +99,17 @@ mod tests {
     use std::fs;
 
     use lb_core::config;
-    use tempfile::TempDir;
 
     use super::*;
+    use crate::verbs::doctor::fixtures::machine;
     use crate::verbs::finding::Severity;
 
-    fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
-        let dir = TempDir::new().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let machine = Machine::at(dir.path());
-        (dir, machine)
-    }
-
     fn findings(mode: &str, files: &[(&str, &str)]) -> Vec<String> {
-        let (_dir, machine) = machine(files);
+        let (dir, machine) = machine(files);
         let text = format!(
             "frontends: {{ f: {{ mode: {mode}, listen: '203.0.113.10:443', pool: p }} }}\npools: {{ p: {{ backends: ['10.0.0.1:443'] }} }}\n"
         );
-        let path = _dir.path().join("lb.yaml");
+        let path = dir.path().join("lb.yaml");
         fs::write(&path, text).unwrap();
         let loaded = config::load_file(&path, &config::Identity::None).unwrap();
         examine(&machine, &loaded.config).iter().map(ToString::to_string).collect()
@@ -162,7 +135,7 @@ mod tests {
         let found = |what: &str| all.iter().any(|line| line.contains(what));
         assert!(found("Linux 5.10 is older than 6.1"), "{all:#?}");
         assert!(found("mount -t bpf bpf /sys/fs/bpf"), "{all:#?}");
-        assert!(found("lacks CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF"), "{all:#?}");
+        assert!(found("lacks CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"), "{all:#?}");
         assert!(found("sysctl -w net.ipv4.ip_forward=1"), "{all:#?}");
     }
 

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use caps::Capability;
+
+use crate::verbs::finding::{Result, warning};
+
 /// Where to look. In a test: a directory with the files that matter.
 pub struct Machine {
     root: PathBuf,
@@ -51,11 +55,22 @@ impl Machine {
         kinds.next_back()
     }
 
-    /// Effective capabilities of this process, as a bit set.
-    pub fn capabilities(&self) -> u64 {
+    /// Whether this process has it, effectively.
+    pub fn may(&self, capability: Capability) -> bool {
         let status = self.read("proc/self/status").unwrap_or_default();
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+        let set = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+        set & capability.bitmask() != 0
+    }
+
+    /// Whether this process has all that lb needs for one of its parts.
+    pub fn has_all(&self, needed: &[Capability]) -> Result {
+        let names = |of: &[Capability]| of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let missing: Vec<_> = needed.iter().copied().filter(|capability| !self.may(*capability)).collect();
+        match missing.as_slice() {
+            [] => Ok(names(needed)),
+            missing => Err(warning(format!("this user lacks {}; lb needs them", names(missing)))),
+        }
     }
 
     /// The soft limit of this process; `None`: there is none, or it cannot be read.

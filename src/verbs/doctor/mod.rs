@@ -4,11 +4,15 @@
 //! a test can show them any machine.
 
 mod firewall;
+#[cfg(test)]
+mod fixtures;
+mod interface;
 mod layer4;
 mod machine;
 mod pair;
 mod real_server;
 mod segment;
+mod thread;
 
 use anyhow::{Context, Result};
 use lb_core::config::{self, Config, LoadError};
