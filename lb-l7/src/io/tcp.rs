@@ -52,30 +52,18 @@ impl Tcp {
     pub fn poll_with_readable<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        let tcp = self.watched()?;
-        loop {
-            ready!(tcp.poll_read_ready(cx))?;
-            if let Some(result) = unless_blocked(tcp.try_io(Interest::READABLE, || work(tcp.as_fd()))) {
-                return Poll::Ready(result);
-            }
-        }
+        poll_with(self.watched()?, Interest::READABLE, |tcp| tcp.poll_read_ready(cx), work)
     }
 
     /// Does `work` when the socket takes bytes; it says `WouldBlock` when that was not so.
     pub fn poll_with_writable<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        let tcp = self.watched()?;
-        loop {
-            ready!(tcp.poll_write_ready(cx))?;
-            if let Some(result) = unless_blocked(tcp.try_io(Interest::WRITABLE, || work(tcp.as_fd()))) {
-                return Poll::Ready(result);
-            }
-        }
+        poll_with(self.watched()?, Interest::WRITABLE, |tcp| tcp.poll_write_ready(cx), work)
     }
 
     /// The other side has closed, or something from it waits to be read.
@@ -131,6 +119,21 @@ impl Fresh {
 /// without its knowing.
 fn peek(tcp: &TcpStream) -> io::Result<usize> {
     tcp.try_io(Interest::READABLE, || SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]))
+}
+
+/// Does `work` whenever the runtime calls the socket ready, until it does not block.
+fn poll_with<T>(
+    tcp: &TcpStream,
+    interest: Interest,
+    mut poll_ready: impl FnMut(&TcpStream) -> Poll<io::Result<()>>,
+    mut work: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        ready!(poll_ready(tcp))?;
+        if let Some(result) = unless_blocked(tcp.try_io(interest, || work(tcp.as_fd()))) {
+            return Poll::Ready(result);
+        }
+    }
 }
 
 fn unless_blocked<T>(result: io::Result<T>) -> Option<io::Result<T>> {
