@@ -106,17 +106,20 @@ class Bench:
         return "\n\n".join(table for table in made if table)
 
     def turns(self):
+        """In each round the same phase for all, from the first to the last of them evenly: how long the silence may last
+        depends on it more than on who is measured."""
         for number in range(self.options.rounds):
-            yield from in_turn(self.pairs, number)
+            for pair in in_turn(self.pairs, number):
+                yield *pair, (number + 0.5) / self.options.rounds
 
     def failovers(self):
         results = {}
         for interval in self.options.interval:
             for case in self.options.cases:
                 found = results[case.name, interval] = {contender.name: [] for contender, _ in self.pairs}
-                for contender, topology in self.turns():
+                for contender, topology, phase in self.turns():
                     if case.only in ("", contender.name):
-                        setting = self.setting(contender, interval, rounds.addresses(case.addresses))
+                        setting = self.setting(contender, interval, rounds.addresses(case.addresses), phase)
                         once = rounds.measured(topology, self.tool, contender, case, setting, self.log)
                         found[contender.name] += once
                         progress(case.name, interval, contender, once)
@@ -125,7 +128,7 @@ class Bench:
     def starts(self):
         results = {}
         for interval in self.options.interval:
-            for contender, topology in self.turns():
+            for contender, topology, _ in self.turns():
                 setting = self.setting(contender, interval, rounds.addresses(cases.MANY))
                 once = rounds.start_many(topology, contender, setting, self.log)
                 results.setdefault((interval, contender.name), []).append(once)
@@ -142,10 +145,10 @@ class Bench:
             print(load.name, found, file=sys.stderr)
         return results
 
-    def setting(self, contender, interval, vips):
+    def setting(self, contender, interval, vips, phase=0.0):
         directory = self.directory / contender.name
         directory.mkdir(exist_ok=True)
-        return rounds.Setting(interval, vips, directory)
+        return rounds.Setting(interval, vips, directory, phase)
 
 
 def progress(what, interval, contender, measured):

@@ -61,6 +61,11 @@ http {{
 """
 
 
+def everything(stack, turn):
+    spin(stack, turn)
+    proxy(stack, turn)
+
+
 class Pipe:
     """A log that nobody reads."""
 
@@ -93,6 +98,7 @@ LOADS = [
     Load("proxy", "lb's proxy at full load", proxy),
     Load("stalled-log", "a log that nobody reads", idle, stalls_log=True, each_second=something_to_log),
     Load("many", "1,000 addresses", idle, addresses=1000),
+    Load("all", "all of these at once", everything, addresses=1000, stalls_log=True, each_second=something_to_log),
 ]
 
 BY_NAME = {load.name: load for load in LOADS}

@@ -69,6 +69,12 @@ def longest(times):
     return max(step - PERIOD, 0) / 1e6
 
 
+def await_advert(topology, tool, listener, seconds):
+    """Returns so long after an advert that comes to that node."""
+    command = [*REALTIME, tool, "advert", "--microseconds", round(seconds * 1e6)]
+    subprocess.run(topology.inside(listener, *command), check=True)
+
+
 @contextlib.contextmanager
 def echoes(topology, tool, vip, nodes):
     """On each node, before and after it has the address."""

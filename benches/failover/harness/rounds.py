@@ -3,10 +3,9 @@
 import contextlib
 import dataclasses
 import pathlib
-import random
 import time
 
-from .probe import Prober, Watch, echoes
+from .probe import Prober, Watch, await_advert, echoes
 from .topology import NODES
 
 PATIENCE = 20
@@ -23,6 +22,8 @@ class Setting:
     """Of adverts, in ms."""
     vips: list
     directory: pathlib.Path
+    phase: float = 0.0
+    """When it happens: so far between two adverts, from 0 to 1."""
 
 
 def addresses(count):
@@ -91,7 +92,8 @@ def measure(topology, tool, contender, case, setting, log):
 def once(turn, case, tool, watches):
     vip = turn.setting.vips[-1]
     with Prober(turn.topology, tool, vip, turn.setting.directory) as prober:
-        time.sleep(0.3 + random.uniform(0, turn.setting.interval / 1000))
+        time.sleep(0.3)
+        await_advert(turn.topology, tool, "b", turn.setting.phase * turn.setting.interval / 1000)
         begun = time.monotonic_ns()
         case.act(turn)
         ended = time.monotonic_ns()

@@ -9,6 +9,8 @@ from common.namespaces import Namespaces
 
 ADDRESSES = {"client": "10.1.0.7", "a": "10.1.0.2", "b": "10.1.0.3"}
 NODES = ("a", "b")
+PATIENCE = 10
+"""Seconds."""
 
 SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": 1,
@@ -41,7 +43,15 @@ class Topology(Namespaces):
         for node in NODES:
             self.attach(node)
             self.ip(node, *[f"address delete {vip}/16 dev eth0" for vip in self.held(node)])
+            self.reaches(node)
         self.forget()
+
+    def reaches(self, node):
+        """A port carries only after the kernel's worker has seen that it is up; a neighbour that was asked for before
+        is asked for again a second later, and so long no advert leaves."""
+        peers = [address for part, address in ADDRESSES.items() if part != node]
+        for address in peers:
+            self.output(node, "ping", "-qn", "-c", 1, "-w", PATIENCE, address)
 
     def forget(self):
         """The client asks anew who has an address."""
