@@ -5,6 +5,9 @@
     b      .3 ---- b-port ------ /
 """
 
+import subprocess
+import time
+
 from common.namespaces import Namespaces
 
 ADDRESSES = {"client": "10.1.0.7", "a": "10.1.0.2", "b": "10.1.0.3"}
@@ -47,11 +50,18 @@ class Topology(Namespaces):
         self.forget()
 
     def reaches(self, node):
-        """A port carries only after the kernel's worker has seen that it is up; a neighbour that was asked for before
-        is asked for again a second later, and so long no advert leaves."""
-        peers = [address for part, address in ADDRESSES.items() if part != node]
-        for address in peers:
-            self.output(node, "ping", "-qn", "-c", 1, "-w", PATIENCE, address)
+        """A port carries only after the kernel's worker has seen that it is up, and who was asked for before is asked
+        for again a second later: so long no advert leaves."""
+        for part, address in ADDRESSES.items():
+            if part != node:
+                self.ping(node, address)
+
+    def ping(self, node, address):
+        until = time.monotonic() + PATIENCE
+        ping = self.inside(node, "ping", "-qn", "-c", 1, "-W", 1, address)
+        while subprocess.run(ping, stdout=subprocess.DEVNULL, check=False).returncode:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{node} does not reach {address}")
 
     def forget(self):
         """The client asks anew who has an address."""
