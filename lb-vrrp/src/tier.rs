@@ -1,5 +1,6 @@
 //! The virtual routers as the supervisor sees them: start, prepare, commit, stop, and what is known of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub struct Tier {
     running: Mutex<Option<Running>>,
     on_role: Option<OnRole>,
+    /// Written under the lock of `running`, so that virtual routers which begin are told what holds.
+    is_unready: AtomicBool,
     stopping: Mutex<Option<Stopping>>,
 }
 
@@ -84,6 +87,8 @@ impl Tier {
         match prepared.0 {
             Step::Nothing => {}
             Step::Begin(mut new, desired) => {
+                // Before they begin, or they could preempt in between.
+                new.driver.command(Command::Ready(!self.is_unready.load(Ordering::Relaxed)));
                 new.apply(desired);
                 *running = Some(*new);
             }
@@ -102,9 +107,12 @@ impl Tier {
         }
     }
 
-    /// Whether this node may take over from one that is active: not before it knows that one's flows.
+    /// Whether this node may take over from one that is active: not before it knows that one's flows. It holds for
+    /// virtual routers that come later too.
     pub fn set_ready(&self, ready: bool) {
-        if let Some(running) = self.lock().as_ref() {
+        let running = self.lock();
+        self.is_unready.store(!ready, Ordering::Relaxed);
+        if let Some(running) = running.as_ref() {
             running.driver.command(Command::Ready(ready));
         }
     }

@@ -22,7 +22,6 @@ pub struct Peers {
     forwarder: Arc<lb_l4::Tier>,
     vrrp: Arc<lb_vrrp::Tier>,
     running: Mutex<Option<Running>>,
-    readiness: Arc<Mutex<Readiness>>,
 }
 
 /// What `lb status` says about the other nodes.
@@ -59,8 +58,7 @@ enum Step {
 
 impl Peers {
     pub fn new(forwarder: Arc<lb_l4::Tier>, vrrp: Arc<lb_vrrp::Tier>) -> Self {
-        let readiness = Arc::new(Mutex::new(Readiness { syncs: false, ready: true }));
-        Self { forwarder, vrrp, running: Mutex::default(), readiness }
+        Self { forwarder, vrrp, running: Mutex::default() }
     }
 
     pub fn prepare(&self, config: &Config) -> Result<Prepared> {
@@ -78,8 +76,12 @@ impl Peers {
             if let Some(old) = running.take() {
                 old.stop();
             }
-            self.set_ready(Readiness { syncs: false, ready: true });
+            // Until flow sync says otherwise, if there is one.
+            self.vrrp.set_ready(false);
             *running = new.and_then(|new| self.start(new.0, new.1, snapshot));
+            if running.as_ref().is_none_or(|running| running.sync.is_none()) {
+                self.vrrp.set_ready(true);
+            }
         }
         if let Some(running) = running.as_ref() {
             running.link.speaker().set_state(|state| describe(state, snapshot));
@@ -97,31 +99,13 @@ impl Peers {
     }
 
     fn start_sync(&self, link: &Link, inbox: sync::Inbox, peers: usize) -> Option<FlowSync> {
-        // Until it says otherwise.
-        self.set_ready(Readiness { syncs: false, ready: false });
-        let (speaker, vrrp, readiness) = (link.speaker(), self.vrrp.clone(), self.readiness.clone());
+        let (speaker, vrrp) = (link.speaker(), self.vrrp.clone());
         let on_change = move |now: Readiness| {
-            *readiness.lock().unwrap_or_else(PoisonError::into_inner) = now;
             vrrp.set_ready(now.ready);
             speaker.set_state(|state| (state.syncs_flows, state.in_sync) = (now.syncs, now.ready));
         };
         let sync = FlowSync::start(self.forwarder.clone(), link.speaker(), inbox, peers, Box::new(on_change));
-        let sync = sync.inspect_err(|error| error!(%error, "flows are not synchronised")).ok();
-        if sync.is_none() {
-            self.set_ready(Readiness { syncs: false, ready: true });
-        }
-        sync
-    }
-
-    fn set_ready(&self, readiness: Readiness) {
-        *self.readiness.lock().unwrap_or_else(PoisonError::into_inner) = readiness;
-        self.vrrp.set_ready(readiness.ready);
-    }
-
-    /// To virtual routers that have just begun.
-    pub fn tell_vrrp(&self) {
-        let readiness = *self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
-        self.vrrp.set_ready(readiness.ready);
+        sync.inspect_err(|error| error!(%error, "flows are not synchronised")).ok()
     }
 
     /// Before another node takes over: it should know what this one knows. Takes a while.

@@ -139,7 +139,6 @@ impl Supervisor {
         self.peers.commit(peers, &snapshot);
         self.hooks.apply(&snapshot.config);
         self.vrrp.commit(vrrp);
-        self.peers.tell_vrrp();
         stack.trackers.apply(&snapshot);
         stack.checker.apply(snapshot.clone());
         endpoints.commit(&mut stack.endpoints, self);

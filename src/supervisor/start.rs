@@ -107,7 +107,6 @@ impl Supervisor {
         // Now that everything behind them works, the addresses may come here.
         supervisor.hooks.apply(&config);
         supervisor.vrrp.commit(vrrp);
-        supervisor.peers.tell_vrrp();
         let trackers = Trackers::start(&snapshot, supervisor.observer());
         *supervisor.stack.lock().await = Some(Stack { tier, checker, trackers, endpoints, watch });
         supervisor.enter(Phase::Serving);

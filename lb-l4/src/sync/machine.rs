@@ -16,11 +16,18 @@ use super::record::Record;
 
 /// Between two looks at what has changed.
 pub const TURN: Duration = Duration::from_millis(20);
-/// A node that has just started waits so long for another one to be there.
-pub const ALONE: Duration = Duration::from_secs(2);
+/// A node that has just started waits so long for each of the others to be there: on a busy host the hellos of the link,
+/// one a second, may be late.
+pub const ALONE: Duration = Duration::from_secs(5);
+/// So long for one that went in the middle of a dump, and may only be too busy to say hello. It costs nothing: from one
+/// that is dead VRRP takes over without asking whether this node is ready.
+const AWAY: Duration = Duration::from_secs(30);
+/// A turn that is so late tells that this node could not run, and could not have heard the others either.
+const FROZEN: Duration = Duration::from_millis(500);
 /// Between two questions about the same, as long as there is no answer.
 const AGAIN: Duration = Duration::from_millis(50);
-/// A slice is given up after so many questions, each of which waits longer for its answer: ten seconds in all.
+/// After so many questions about one slice, each of which waits longer for its answer, a dump counts as failed: ten
+/// seconds in all. The node goes on asking, one question a second: it is not ready without an answer.
 const PULLS: u32 = 20;
 /// Records told in a turn at most: as many as 100 datagrams hold.
 const BUDGET: usize = 4300;
@@ -44,8 +51,8 @@ pub trait Table {
     fn untell(&mut self, places: &[Place]);
     /// About `most` flows from a bucket on, and the bucket to go on from. `to_all`: nobody else needs to hear of them.
     fn slice(&mut self, bucket: u32, most: usize, to_all: bool) -> (Vec<Record>, Option<u32>);
-    /// Flows of others.
-    fn enter(&mut self, records: &[Record]);
+    /// Flows of others. `false`: that could not be done, and they have to be told again.
+    fn enter(&mut self, records: &[Record]) -> bool;
 }
 
 /// What was counted since the start.
@@ -56,7 +63,7 @@ pub struct Counts {
     /// Datagrams of others that did not come.
     pub lost: u64,
     pub malformed: u64,
-    /// Dumps that were given up.
+    /// Dumps that were not answered for long.
     pub dumps_failed: u64,
     /// Dumps that came to their end.
     pub dumps: u64,
@@ -74,7 +81,7 @@ pub struct Machine {
     out: VecDeque<(PeerId, Vec<u8>)>,
     /// Bytes of a message.
     room: usize,
-    started: Instant,
+    last_turn: Option<Instant>,
     counts: Counts,
 }
 
@@ -83,6 +90,8 @@ pub struct Machine {
 struct Peer {
     /// Is it there, and does it want to know flows?
     listens: bool,
+    /// Until then it may come, and this node does not know its flows; only while it is not there.
+    awaited: Option<Instant>,
     acked: u64,
     last_tip: Option<Instant>,
     /// The highest number that came of it; the first slice of a dump says where to begin.
@@ -95,10 +104,15 @@ struct Peer {
 /// A dump that is under way to this node.
 #[derive(Debug)]
 struct Pull {
-    /// Of the latest question: answers to two of them do not make a whole, for the table has changed in between.
-    dump: u32,
     bucket: u32,
-    /// Bit `n`: datagram `n` of the answer has come.
+    /// The first and the latest question about this slice. An answer to any of them will do, or one that always takes
+    /// longer than the patience for it would never count.
+    first: u32,
+    latest: u32,
+    /// The question whose answer is being put together: answers to two of them do not make a whole, for the table has
+    /// changed in between.
+    answer: u32,
+    /// Bit `n`: datagram `n` of it has come.
     got: u64,
     asked: Option<Instant>,
     /// Questions about this slice.
@@ -106,16 +120,18 @@ struct Pull {
 }
 
 impl Machine {
-    pub fn new(peers: usize, room: usize, now: Instant) -> Self {
+    /// `sequence`: 0, or more than the last machine of this process came to. The others then see that they have missed
+    /// something which nobody remembers, and pull all of it.
+    pub fn new(peers: usize, room: usize, sequence: u64, now: Instant) -> Self {
         Self {
-            peers: (0..peers).map(|_| Peer::default()).collect(),
-            sequence: 0,
+            peers: (0..peers).map(|_| Peer { awaited: Some(now + ALONE), ..Peer::default() }).collect(),
+            sequence,
             history: VecDeque::new(),
             slices_left: SLICES,
             next_dump: 0,
             out: VecDeque::new(),
             room,
-            started: now,
+            last_turn: None,
             counts: Counts::default(),
         }
     }
@@ -124,10 +140,15 @@ impl Machine {
         self.counts
     }
 
-    /// Does this node know what the others know? With nobody there it does after a while.
+    /// The number of the last word to the others.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Does this node know what the others know? One that is not there is not waited for for ever; one that is there is.
     pub fn is_ready(&self, now: Instant) -> bool {
-        let waited = self.counts.dumps > 0 || now.saturating_duration_since(self.started) >= ALONE;
-        waited && self.peers.iter().all(|peer| peer.pull.is_none())
+        let is_settled = |peer: &Peer| peer.pull.is_none() && peer.awaited.is_none_or(|until| until <= now);
+        self.peers.iter().all(is_settled)
     }
 
     /// Does everybody know what this node has told?
@@ -142,7 +163,12 @@ impl Machine {
     /// A node has come, for the first time or again, or is gone.
     pub fn handle_peer(&mut self, id: PeerId, listens: bool, now: Instant) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        *peer = Peer { listens, acked: self.sequence, ..Peer::default() };
+        let awaited = match &peer.pull {
+            _ if listens => None,
+            Some(_) => Some(now + AWAY),
+            None => peer.awaited,
+        };
+        *peer = Peer { listens, awaited, ..Peer::default() };
         if listens {
             self.pull(id, now);
         }
@@ -155,8 +181,8 @@ impl Machine {
         }
         match Message::decode(content) {
             Ok(Message::Flows { sequence, records }) => {
-                if self.take(id, sequence) {
-                    table.enter(&records);
+                if self.take(id, sequence) && !table.enter(&records) {
+                    self.note_gap(id, sequence, sequence);
                 }
             }
             Ok(Message::Tip { sequence }) => self.reach(id, sequence),
@@ -176,6 +202,7 @@ impl Machine {
     /// Every [`TURN`]. `flush`: all that has changed, however much.
     pub fn handle_turn(&mut self, table: &mut impl Table, flush: bool, now: Instant) {
         self.slices_left = SLICES;
+        self.excuse(now);
         if !self.peers.iter().any(|peer| peer.listens) {
             return;
         }
@@ -184,6 +211,18 @@ impl Machine {
             self.remind(id, flush, now);
             self.ask(id, now);
             self.pull_on(id, now);
+        }
+    }
+
+    /// Time in which nobody could be heard is no time in which nobody was there.
+    fn excuse(&mut self, now: Instant) {
+        let last = self.last_turn.replace(now).unwrap_or(now);
+        let gap = now.saturating_duration_since(last);
+        if gap < FROZEN {
+            return;
+        }
+        for until in self.peers.iter_mut().filter_map(|peer| peer.awaited.as_mut()).filter(|until| **until > last) {
+            *until += gap;
         }
     }
 
@@ -296,25 +335,27 @@ impl Machine {
 
     /// All that the node knows, from the beginning.
     fn pull(&mut self, id: PeerId, now: Instant) {
-        self.peers[id].pull = Some(Pull { dump: 0, bucket: 0, got: 0, asked: None, tries: 0 });
+        self.pull_slice(id, 0, now);
+    }
+
+    fn pull_slice(&mut self, id: PeerId, bucket: u32, now: Instant) {
+        let first = self.next_dump.wrapping_add(1);
+        self.peers[id].pull = Some(Pull { bucket, first, latest: first, answer: first, got: 0, asked: None, tries: 0 });
         self.pull_on(id, now);
     }
 
     fn pull_on(&mut self, id: PeerId, now: Instant) {
         let Some(pull) = &mut self.peers[id].pull else { return };
-        let patience = AGAIN * pull.tries;
+        let patience = AGAIN * pull.tries.min(PULLS);
         if pull.asked.is_some_and(|asked| now.saturating_duration_since(asked) < patience) {
             return;
         }
-        if pull.tries >= PULLS {
-            self.peers[id].pull = None;
-            self.peers[id].heard.get_or_insert(0);
+        if pull.tries == PULLS {
             self.counts.dumps_failed += 1;
-            return;
         }
         self.next_dump = self.next_dump.wrapping_add(1);
-        (pull.dump, pull.got, pull.asked, pull.tries) = (self.next_dump, 0, Some(now), pull.tries + 1);
-        let question = Message::Pull { dump: pull.dump, bucket: pull.bucket };
+        (pull.latest, pull.asked, pull.tries) = (self.next_dump, Some(now), pull.tries.saturating_add(1));
+        let question = Message::Pull { dump: pull.latest, bucket: pull.bucket };
         self.say(id, &question);
     }
 
@@ -340,27 +381,38 @@ impl Machine {
 
     fn take_slice(&mut self, id: PeerId, slice: &Slice, table: &mut impl Table, now: Instant) {
         let Some(pull) = &mut self.peers[id].pull else { return };
-        let bit = 1 << slice.index;
-        if (pull.dump, pull.bucket) != (slice.dump, slice.bucket) || pull.got & bit != 0 {
+        if !pull.wants(slice) || !table.enter(&slice.records) {
             return;
         }
-        table.enter(&slice.records);
-        pull.got |= bit;
+        let is_whole = pull.note(slice);
         self.peers[id].heard.get_or_insert(slice.sequence);
-        let Some(pull) = &mut self.peers[id].pull else { return };
-        if pull.got.count_ones() < u32::from(slice.count) {
-            return;
-        }
         match slice.next {
-            Some(bucket) => {
-                (pull.bucket, pull.asked, pull.tries) = (bucket, None, 0);
-                self.pull_on(id, now);
-            }
+            _ if !is_whole => {}
+            Some(bucket) => self.pull_slice(id, bucket, now),
             None => {
                 self.peers[id].pull = None;
                 self.counts.dumps += 1;
             }
         }
+    }
+}
+
+impl Pull {
+    /// Does it answer a question about this slice, and none that was asked before the one that is being answered?
+    fn wants(&self, slice: &Slice) -> bool {
+        let asked = |dump: u32| dump.wrapping_sub(self.first);
+        let is_asked = (asked(self.answer)..=asked(self.latest)).contains(&asked(slice.dump));
+        let is_known = slice.dump == self.answer && self.got & 1 << slice.index != 0;
+        is_asked && slice.bucket == self.bucket && !is_known
+    }
+
+    /// One that is wanted has come. Is the answer whole now?
+    fn note(&mut self, slice: &Slice) -> bool {
+        if slice.dump != self.answer {
+            (self.answer, self.got) = (slice.dump, 0);
+        }
+        self.got |= 1 << slice.index;
+        self.got.count_ones() >= u32::from(slice.count)
     }
 }
 

@@ -41,6 +41,8 @@ use table::{Entered, FlowTable, View};
 const INBOX: usize = 4096;
 /// Messages between two looks at the time.
 const AT_ONCE: usize = 256;
+/// Where it could not begin, it is tried again after so long.
+const RETRY: Duration = Duration::from_secs(5);
 /// Between two looks at a flush that is not answered yet.
 const FLUSH: Duration = Duration::from_millis(5);
 
@@ -132,6 +134,7 @@ impl FlowSync {
             told: None,
             listening: vec![false; peers],
             work: None,
+            sequence: 0,
             flushes: vec![],
             failed: None,
         };
@@ -169,9 +172,16 @@ struct Syncer {
     listening: Vec<bool>,
     /// While there is layer 4.
     work: Option<Work>,
+    /// From which the next machine goes on.
+    sequence: u64,
     flushes: Vec<SyncSender<()>>,
-    /// With these it does not work.
-    failed: Option<Arc<Maps>>,
+    failed: Option<Failure>,
+}
+
+/// With these maps it did not work.
+struct Failure {
+    maps: Arc<Maps>,
+    retry: Instant,
 }
 
 struct Work {
@@ -179,6 +189,8 @@ struct Work {
     jiffies: JiffyClock,
     table: FlowTable,
     machine: Machine,
+    /// Dumps that had failed when that was last logged.
+    failed: u64,
 }
 
 impl Syncer {
@@ -237,12 +249,13 @@ impl Syncer {
     fn turn(&mut self, now: Instant) {
         self.follow_tier(now);
         let mut flushed = true;
-        if let Some(Work { table, machine, jiffies, maps }) = &mut self.work {
+        if let Some(Work { table, machine, jiffies, maps, .. }) = &mut self.work {
             match jiffies.now() {
                 Ok(jiffies) => table.set_now(jiffies),
                 Err(error) => {
                     let maps = maps.clone();
-                    return self.fail(maps, &error);
+                    self.fail(maps, &error, now);
+                    return self.tell(now);
                 }
             }
             machine.handle_turn(&mut View { table, tier: &self.tier }, !self.flushes.is_empty(), now);
@@ -260,37 +273,60 @@ impl Syncer {
     /// Layer 4 comes and goes with reloads.
     fn follow_tier(&mut self, now: Instant) {
         let Some(ground) = self.tier.sync_ground() else {
-            self.work = None;
+            self.end();
+            self.failed = None;
             return;
         };
-        let known = [self.work.as_ref().map(|work| &work.maps), self.failed.as_ref()];
-        if known.into_iter().flatten().any(|maps| Arc::ptr_eq(maps, &ground.maps)) {
+        let is_same = |maps: &Arc<Maps>| Arc::ptr_eq(maps, &ground.maps);
+        let works = self.work.as_ref().is_some_and(|work| is_same(&work.maps));
+        if works || self.failed.as_ref().is_some_and(|failed| is_same(&failed.maps) && now < failed.retry) {
             return;
         }
+        self.end();
         let programs = Entry::open(&ground.path, ground.sizes).and_then(|entry| Ok((entry, JiffyClock::load()?)));
         let (entry, jiffies) = match programs {
             Ok(programs) => programs,
-            Err(error) => return self.fail(ground.maps, &error),
+            Err(error) => return self.fail(ground.maps, &error, now),
         };
-        let mut machine = Machine::new(self.listening.len(), wire::ROOM, now);
+        let mut machine = Machine::new(self.listening.len(), wire::ROOM, self.sequence, now);
         for (id, listens) in self.listening.iter().enumerate() {
             machine.handle_peer(id, *listens, now);
         }
         let table = FlowTable::new(ground.maps.clone(), entry, ground.hz, 0);
-        self.work = Some(Work { maps: ground.maps, jiffies, table, machine });
+        self.failed = None;
+        self.work = Some(Work { maps: ground.maps, jiffies, table, machine, failed: 0 });
     }
 
-    /// Until layer 4 is another one.
-    fn fail(&mut self, maps: Arc<Maps>, error: &Error) {
-        let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        error!(%error, why, "flow sync does not work");
-        (self.failed, self.work) = (Some(maps), None);
+    fn end(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.sequence = work.machine.sequence() + 1;
+        }
+    }
+
+    /// Logged once for each layer 4.
+    fn fail(&mut self, maps: Arc<Maps>, error: &Error, now: Instant) {
+        self.end();
+        let is_new = self.failed.as_ref().is_none_or(|failed| !Arc::ptr_eq(&failed.maps, &maps));
+        if is_new {
+            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            error!(%error, why, "flow sync does not work, and is tried again every few seconds");
+        }
+        self.failed = Some(Failure { maps, retry: now + RETRY });
+    }
+
+    /// Without layer 4 there is nothing to know; where sync does not work, this node does not know it.
+    fn is_ready(&self, now: Instant) -> bool {
+        match &self.work {
+            Some(work) => work.machine.is_ready(now),
+            None => self.failed.is_none(),
+        }
     }
 
     fn tell(&mut self, now: Instant) {
         let syncs = self.work.is_some();
-        let ready = self.work.as_ref().is_none_or(|work| work.machine.is_ready(now));
+        let ready = self.is_ready(now);
         *lock(&self.shared.report) = self.report(ready);
+        self.complain();
         let readiness = Readiness { syncs, ready };
         if self.told == Some(readiness) {
             return;
@@ -302,6 +338,14 @@ impl Syncer {
         }
         self.told = Some(readiness);
         (self.on_change)(readiness);
+    }
+
+    fn complain(&mut self) {
+        let Some(Work { machine, failed, .. }) = &mut self.work else { return };
+        let now = machine.counts().dumps_failed;
+        if std::mem::replace(failed, now) < now {
+            warn!("a node is there and does not tell its flows: this node asks on, and does not take over from it");
+        }
     }
 
     fn report(&self, ready: bool) -> SyncReport {

@@ -64,18 +64,18 @@ impl FlowTable {
         self.entered
     }
 
-    /// Flows of others become those of this node, as far as it has their backends.
-    pub fn enter_by(&mut self, tier: &Tier, records: &[Record]) {
+    /// Flows of others become those of this node, as far as it has their backends. `false`: the program could not be run.
+    pub fn enter_by(&mut self, tier: &Tier, records: &[Record]) -> bool {
         let dests = tier.find_dests(records);
         let known = records.iter().zip(dests).filter_map(|(record, dest)| Some(self.import(record, dest?)));
         let known: Vec<Import> = known.collect();
         self.entered.unknown += (records.len() - known.len()) as u64;
-        if let Err(error) = self.entry.run(&known, &mut self.entered.results) {
-            self.entered.failed += 1;
-            if self.entered.failed == 1 {
-                error!(%error, "cannot enter flows of other nodes; others like it are counted");
-            }
+        let Err(error) = self.entry.run(&known, &mut self.entered.results) else { return true };
+        self.entered.failed += 1;
+        if self.entered.failed == 1 {
+            error!(%error, "cannot enter flows of other nodes; others like it are counted");
         }
+        false
     }
 
     fn import(&self, record: &Record, (dest, incarnation): (u32, u16)) -> Import {
@@ -236,8 +236,8 @@ impl Table for View<'_> {
         (records, (next < count).then_some(next))
     }
 
-    fn enter(&mut self, records: &[Record]) {
-        self.table.enter_by(self.tier, records);
+    fn enter(&mut self, records: &[Record]) -> bool {
+        self.table.enter_by(self.tier, records)
     }
 }
 
