@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 use std::iter::once;
 use std::sync::Arc;
 
-use lb_core::metrics::{Metric, Sample, desc, family, names};
-use prometheus::core::{Collector, Desc};
+use lb_core::metrics::{Metric, alone, family, names, scraped};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 
 use crate::report::{Report, Traffic};
 use crate::tier::Tier;
-
-/// Yields nothing while there is no layer-4 frontend.
-pub struct L4Collector {
-    tier: Arc<Tier>,
-    descs: Vec<Desc>,
-}
 
 /// `lb_frontend_bytes_total` is announced by the collector of layer 7, whose series stand beside ours.
 const METRICS: &[Metric] = &[
@@ -34,32 +28,22 @@ const METRICS: &[Metric] = &[
     names::L4_EVENTS,
 ];
 
-impl L4Collector {
-    pub fn new(tier: Arc<Tier>) -> prometheus::Result<Self> {
-        let descs = METRICS.iter().map(desc).collect::<Result<_, _>>()?;
-        Ok(Self { tier, descs })
-    }
-}
-
-impl Collector for L4Collector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Some(report) = self.tier.report() else { return vec![] };
-        let mut families = frontends(&report);
-        families.extend(backends(&report));
-        families.extend(table(&report));
-        families
-    }
+/// Yields nothing while there is no layer-4 frontend.
+pub fn collector(tier: Arc<Tier>) -> prometheus::Result<Box<dyn Collector>> {
+    scraped(METRICS, move || {
+        let report = tier.report();
+        report
+            .iter()
+            .flat_map(|report| [frontends, backends, table].into_iter().flat_map(|part| part(report)))
+            .collect()
+    })
 }
 
 fn frontends(report: &Report) -> Vec<MetricFamily> {
     let each = || report.frontends.iter().map(|f| ([f.name.clone()], f.traffic));
     vec![
-        family(&names::FRONTEND_FLOWS_ACTIVE, each().map(|(labels, t)| (labels, number(in_table(t))))),
-        family(&names::FRONTEND_FLOWS, each().map(|(labels, t)| (labels, number(t.flows_total)))),
+        family(&names::FRONTEND_FLOWS_ACTIVE, each().map(|(labels, t)| (labels, in_table(t)))),
+        family(&names::FRONTEND_FLOWS, each().map(|(labels, t)| (labels, t.flows_total))),
         family(&names::FRONTEND_PACKETS, each().flat_map(|(l, t)| both::<1, 2>(&l, t.packets_in, t.packets_out))),
         family(&names::FRONTEND_BYTES, each().flat_map(|(l, t)| both::<1, 2>(&l, t.bytes_in, t.bytes_out))),
     ]
@@ -74,18 +58,15 @@ fn backends(report: &Report) -> Vec<MetricFamily> {
     }
     let each = || sums.iter().map(|(labels, traffic)| (labels.clone(), *traffic));
     vec![
-        family(&names::BACKEND_FLOWS_ACTIVE, each().map(|(labels, t)| (labels, number(in_table(t))))),
-        family(&names::BACKEND_FLOWS, each().map(|(labels, t)| (labels, number(t.flows_total)))),
+        family(&names::BACKEND_FLOWS_ACTIVE, each().map(|(labels, t)| (labels, in_table(t)))),
+        family(&names::BACKEND_FLOWS, each().map(|(labels, t)| (labels, t.flows_total))),
         family(&names::BACKEND_PACKETS, each().flat_map(|(l, t)| both::<2, 3>(&l, t.packets_out, t.packets_in))),
         family(&names::BACKEND_FORWARDED_BYTES, each().flat_map(|(l, t)| both::<2, 3>(&l, t.bytes_out, t.bytes_in))),
     ]
 }
 
 fn table(report: &Report) -> Vec<MetricFamily> {
-    let alone = |metric: &Metric, value: u64| family(metric, once(([], number(value))));
-    let by = |metric: &Metric, all: &[(String, u64)]| {
-        family(metric, all.iter().map(|(word, n)| ([word.clone()], number(*n))))
-    };
+    let by = |metric: &Metric, all: &[(String, u64)]| family(metric, all.iter().map(|(word, n)| ([word.clone()], *n)));
     vec![
         alone(&names::L4_FLOWS, report.table.entries),
         alone(&names::L4_FLOWS_CAPACITY, report.table.capacity),
@@ -101,17 +82,9 @@ fn in_table(traffic: Traffic) -> u64 {
 }
 
 /// The two directions of what has `labels`.
-fn both<const N: usize, const M: usize>(
-    labels: &[String; N],
-    incoming: u64,
-    outgoing: u64,
-) -> [([String; M], Sample); 2] {
+fn both<const N: usize, const M: usize>(labels: &[String; N], incoming: u64, outgoing: u64) -> [([String; M], u64); 2] {
     [("in", incoming), ("out", outgoing)].map(|(direction, n)| {
         let mut all = labels.iter().cloned().chain(once(direction.to_owned()));
-        (std::array::from_fn(|_| all.next().unwrap_or_default()), number(n))
+        (std::array::from_fn(|_| all.next().unwrap_or_default()), n)
     })
-}
-
-fn number(value: u64) -> Sample {
-    Sample::Number(value as f64)
 }

@@ -50,7 +50,7 @@ pub mod tier;
 mod unlink;
 pub mod watch;
 
-pub use collector::L4Collector;
+pub use collector::collector;
 pub use error::Error;
 pub use report::{Report, interfaces};
 pub use tier::{Options, Prepared, Tier, detach};

@@ -1,21 +1,14 @@
 //! What Prometheus sees of the virtual routers: read from their boards at scrape time.
 
-use std::iter::once;
 use std::sync::Arc;
 
-use lb_core::metrics::{Metric, Sample, desc, durations, family, names};
-use prometheus::core::{Collector, Desc};
+use lb_core::metrics::{Metric, alone, durations, family, names, scraped};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 
 use crate::machine::Role;
 use crate::report::{Counts, RouterReport};
 use crate::tier::Tier;
-
-/// Yields nothing while there is no virtual router.
-pub struct VrrpCollector {
-    tier: Arc<Tier>,
-    descs: Vec<Desc>,
-}
 
 const METRICS: &[Metric] = &[
     names::VRRP_ACTIVE,
@@ -31,48 +24,28 @@ const METRICS: &[Metric] = &[
     names::VRRP_LATENESS,
 ];
 
-impl VrrpCollector {
-    pub fn new(tier: Arc<Tier>) -> prometheus::Result<Self> {
-        let descs = METRICS.iter().map(desc).collect::<Result<_, _>>()?;
-        Ok(Self { tier, descs })
-    }
+/// Yields nothing while there is no virtual router.
+pub fn collector(tier: Arc<Tier>) -> prometheus::Result<Box<dyn Collector>> {
+    scraped(METRICS, move || match tier.report().as_slice() {
+        [] => vec![],
+        routers => of_routers(routers).into_iter().chain(of_thread(&tier)).collect(),
+    })
 }
 
-impl Collector for VrrpCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let routers = self.tier.report();
-        if routers.is_empty() {
-            return vec![];
-        }
-        let mut families = of_routers(&routers);
-        families.extend(self.of_thread());
-        families
-    }
-}
-
-impl VrrpCollector {
-    fn of_thread(&self) -> Vec<MetricFamily> {
-        let families = self.tier.with_punctuality(|lateness, strangers| {
-            vec![
-                family(&names::VRRP_STRANGERS, once(([], number(strangers)))),
-                family(&names::VRRP_LATENESS, once(([], durations(lateness)))),
-            ]
-        });
-        families.unwrap_or_default()
-    }
+fn of_thread(tier: &Tier) -> Vec<MetricFamily> {
+    let families = tier.with_punctuality(|lateness, strangers| {
+        vec![alone(&names::VRRP_STRANGERS, strangers), alone(&names::VRRP_LATENESS, durations(lateness))]
+    });
+    families.unwrap_or_default()
 }
 
 fn of_routers(routers: &[RouterReport]) -> Vec<MetricFamily> {
     let each = |metric: &Metric, value: fn(&RouterReport) -> u64| {
-        family(metric, routers.iter().map(|router| ([router.name.clone()], number(value(router)))))
+        family(metric, routers.iter().map(|router| ([router.name.clone()], value(router))))
     };
     let by = |metric: &Metric, counts: fn(&Counts) -> &[(String, u64)]| {
         let all = routers.iter().flat_map(|router| counts(&router.counts).iter().map(move |count| (router, count)));
-        family(metric, all.map(|(router, (label, n))| ([router.name.clone(), label.clone()], number(*n))))
+        family(metric, all.map(|(router, (label, n))| ([router.name.clone(), label.clone()], *n)))
     };
     vec![
         each(&names::VRRP_ACTIVE, |router| u64::from(router.role == Role::Active.label())),
@@ -85,8 +58,4 @@ fn of_routers(routers: &[RouterReport]) -> Vec<MetricFamily> {
         each(&names::VRRP_ANNOUNCEMENTS, |router| router.counts.announcements),
         by(&names::VRRP_NOTICES, |counts| &counts.notices),
     ]
-}
-
-fn number(value: u64) -> Sample {
-    Sample::Number(value as f64)
 }

@@ -31,7 +31,7 @@ pub mod tier;
 pub mod time;
 pub mod track;
 
-pub use collector::VrrpCollector;
+pub use collector::collector;
 pub use error::Error;
 pub use report::{RouterReport, Yielded};
 pub use tier::{Prepared, Tier};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lb_core::metrics::{Metric, Sample, family, names};
+use lb_core::metrics::{Metric, alone, names};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 use prometheus::proto::MetricFamily;
@@ -29,10 +29,7 @@ pub fn families() -> Vec<MetricFamily> {
         (names::PROCESS_THREADS, stat.as_ref().map(|s| s.threads)),
         (names::PROCESS_START_TIME, stat.as_ref().and_then(start_time)),
     ];
-    values
-        .into_iter()
-        .filter_map(|(metric, value)| value.map(|v| family(&metric, std::iter::once(([], Sample::Number(v))))))
-        .collect()
+    values.into_iter().filter_map(|(metric, value)| Some(alone(&metric, value?))).collect()
 }
 
 /// The fields of proc_pid_stat(5) that matter here.

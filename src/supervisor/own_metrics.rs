@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use lb_core::metrics::{Metric, Sample, SnapshotCollector, desc, family, names};
+use lb_core::metrics::{Metric, alone, family, names, scraped, snapshot_collector};
 use lb_l7::Plan;
-use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use tracing::error;
 
-use super::peers::{Peers, PeersCollector};
+use super::peers::{self, Peers};
 use super::reload::Reloads;
 use super::start::Supervisor;
 use crate::admin::messages::{Phase, ReloadResult};
@@ -20,11 +19,10 @@ use crate::logging::Logging;
 use crate::metrics;
 
 /// What this process knows and no counter in a snapshot does.
-struct OwnCollector {
+struct Own {
     plans: Arc<ArcSwap<Plan>>,
     logging: Arc<Logging>,
     reloads: Arc<Reloads>,
-    descs: Vec<Desc>,
 }
 
 const METRICS: &[Metric] = &[
@@ -48,13 +46,12 @@ pub fn registry(
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     let source = plans.clone();
-    registry.register(Box::new(SnapshotCollector::new(move || source.load().snapshot.clone())?))?;
-    registry.register(Box::new(lb_l4::L4Collector::new(forwarder.clone())?))?;
-    registry.register(Box::new(lb_vrrp::VrrpCollector::new(vrrp.clone())?))?;
-    registry.register(Box::new(PeersCollector::new(peers.clone())?))?;
-    let descs = METRICS.iter().chain(metrics::PROCESS).map(desc).collect::<Result<_, _>>()?;
-    let (plans, logging, reloads) = (plans.clone(), logging.clone(), reloads.clone());
-    registry.register(Box::new(OwnCollector { plans, logging, reloads, descs }))?;
+    registry.register(snapshot_collector(move || source.load().snapshot.clone())?)?;
+    registry.register(lb_l4::collector(forwarder.clone())?)?;
+    registry.register(lb_vrrp::collector(vrrp.clone())?)?;
+    registry.register(peers::collector(peers.clone())?)?;
+    let own = Own { plans: plans.clone(), logging: logging.clone(), reloads: reloads.clone() };
+    registry.register(scraped(METRICS.iter().chain(metrics::PROCESS), move || own.families())?)?;
     Ok(registry)
 }
 
@@ -77,32 +74,26 @@ impl metrics::Source for Supervisor {
     }
 }
 
-impl Collector for OwnCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+impl Own {
+    fn families(&self) -> Vec<MetricFamily> {
         let plan = self.plans.load();
         let dropped = plan.access_log.as_ref().map_or(0, |log| log.dropped());
         let version = [env!("CARGO_PKG_VERSION").to_owned()];
         let mut families = vec![
-            family(&names::BUILD_INFO, once((version, Sample::Number(1.0)))),
+            family(&names::BUILD_INFO, once((version, 1))),
             family(&names::CONFIG_RELOADS, self.reload_counts()),
-            alone(&names::LOG_DROPPED, self.logging.dropped() as f64),
-            alone(&names::ACCESS_LOG_DROPPED, dropped as f64),
+            alone(&names::LOG_DROPPED, self.logging.dropped()),
+            alone(&names::ACCESS_LOG_DROPPED, dropped),
             family(&names::TLS_CERTIFICATE_NOT_AFTER, certificates(&plan)),
         ];
         families.extend(self.last_reload());
         families.extend(metrics::process_families());
         families
     }
-}
 
-impl OwnCollector {
-    fn reload_counts(&self) -> impl Iterator<Item = ([String; 1], Sample)> {
+    fn reload_counts(&self) -> impl Iterator<Item = ([String; 1], u64)> {
         [ReloadResult::Applied, ReloadResult::Refused]
-            .map(|result| ([result.as_str().to_owned()], Sample::Number(self.reloads.count(result) as f64)))
+            .map(|result| ([result.as_str().to_owned()], self.reloads.count(result)))
             .into_iter()
     }
 
@@ -111,23 +102,19 @@ impl OwnCollector {
         let last = self.reloads.last();
         let since_epoch = last.at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         [
-            alone(&names::CONFIG_LAST_RELOAD_SUCCESSFUL, f64::from(last.result == ReloadResult::Applied)),
+            alone(&names::CONFIG_LAST_RELOAD_SUCCESSFUL, last.result == ReloadResult::Applied),
             alone(&names::CONFIG_LAST_RELOAD_DURATION, last.took.as_secs_f64()),
             alone(&names::CONFIG_LAST_RELOAD_TIMESTAMP, since_epoch.as_secs_f64()),
         ]
     }
 }
 
-fn alone(metric: &Metric, value: f64) -> MetricFamily {
-    family(metric, once(([], Sample::Number(value))))
-}
-
-fn certificates(plan: &Plan) -> impl Iterator<Item = ([String; 2], Sample)> {
+fn certificates(plan: &Plan) -> impl Iterator<Item = ([String; 2], f64)> {
     let served = plan.frontends.iter().flat_map(|f| f.tls.iter().map(move |tls| (f, tls)));
     served.flat_map(|(frontend, tls)| {
         tls.certificates().iter().map(|certificate| {
             let labels = [frontend.frontend.config.name.to_string(), certificate.path.display().to_string()];
-            (labels, Sample::Number(certificate.not_after_unix as f64))
+            (labels, certificate.not_after_unix as f64)
         })
     })
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lb_core::config::{Config, Node};
-use lb_core::metrics::{Metric, Sample, desc, family, names};
+use lb_core::metrics::{Metric, alone, family, names, scraped};
 use lb_core::peer::{Bound, Link, LinkReport, NodeState, PeerReport};
 use lb_core::snapshot::Snapshot;
 use lb_l4::sync::{self, FlowSync, Readiness, SyncReport};
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
@@ -172,12 +172,6 @@ fn describe(state: &mut NodeState, snapshot: &Snapshot) {
     state.generation = snapshot.generation;
 }
 
-/// Yields nothing while there is no other node.
-pub struct PeersCollector {
-    peers: Arc<Peers>,
-    descs: Vec<Desc>,
-}
-
 const METRICS: &[Metric] = &[
     names::PEER_UP,
     names::PEER_CONFIG_MATCHES,
@@ -190,47 +184,34 @@ const METRICS: &[Metric] = &[
     names::L4_SYNC_READY,
 ];
 
-impl PeersCollector {
-    pub fn new(peers: Arc<Peers>) -> prometheus::Result<Self> {
-        let descs = METRICS.iter().map(desc).collect::<Result<_, _>>()?;
-        Ok(Self { peers, descs })
-    }
-}
-
-impl Collector for PeersCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Some((link, sync)) = self.peers.report() else { return vec![] };
-        let mut families = link_families(&link);
-        families.extend(sync.iter().flat_map(sync_families));
-        families
-    }
+/// Yields nothing while there is no other node.
+pub fn collector(peers: Arc<Peers>) -> prometheus::Result<Box<dyn Collector>> {
+    scraped(METRICS, move || {
+        let Some((link, sync)) = peers.report() else { return vec![] };
+        link_families(&link).into_iter().chain(sync.iter().flat_map(sync_families)).collect()
+    })
 }
 
 fn link_families(link: &LinkReport) -> Vec<MetricFamily> {
-    let by_node = |metric: &Metric, value: fn(&PeerReport) -> f64| {
-        family(metric, link.peers.iter().map(|peer| ([peer.node.clone()], Sample::Number(value(peer)))))
+    let by_node = |metric: &Metric, value: fn(&PeerReport) -> u64| {
+        family(metric, link.peers.iter().map(|peer| ([peer.node.clone()], value(peer))))
     };
-    let errors = link.errors.iter().map(|(reason, n)| ([(*reason).to_owned()], Sample::Number(*n as f64)));
+    let errors = link.errors.iter().map(|(reason, n)| ([(*reason).to_owned()], *n));
     vec![
-        by_node(&names::PEER_UP, |peer| f64::from(peer.up)),
-        by_node(&names::PEER_CONFIG_MATCHES, |peer| f64::from(peer.same_config)),
-        by_node(&names::PEER_MESSAGES_SENT, |peer| peer.sent as f64),
-        by_node(&names::PEER_MESSAGES_RECEIVED, |peer| peer.received as f64),
+        by_node(&names::PEER_UP, |peer| u64::from(peer.up)),
+        by_node(&names::PEER_CONFIG_MATCHES, |peer| u64::from(peer.same_config)),
+        by_node(&names::PEER_MESSAGES_SENT, |peer| peer.sent),
+        by_node(&names::PEER_MESSAGES_RECEIVED, |peer| peer.received),
         family(&names::PEER_ERRORS, errors),
     ]
 }
 
 fn sync_families(sync: &SyncReport) -> Vec<MetricFamily> {
-    let alone = |metric: &Metric, value: f64| family(metric, std::iter::once(([], Sample::Number(value))));
-    let errors = sync.errors.iter().map(|(reason, n)| ([reason.clone()], Sample::Number(*n as f64)));
+    let errors = sync.errors.iter().map(|(reason, n)| ([reason.clone()], *n));
     vec![
-        alone(&names::L4_SYNC_FLOWS_SENT, sync.flows_sent as f64),
-        alone(&names::L4_SYNC_FLOWS_RECEIVED, sync.flows_received as f64),
+        alone(&names::L4_SYNC_FLOWS_SENT, sync.flows_sent),
+        alone(&names::L4_SYNC_FLOWS_RECEIVED, sync.flows_received),
         family(&names::L4_SYNC_ERRORS, errors),
-        alone(&names::L4_SYNC_READY, f64::from(sync.ready)),
+        alone(&names::L4_SYNC_READY, sync.ready),
     ]
 }

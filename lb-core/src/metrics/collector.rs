@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 
-use super::family::{Histogram, Sample, desc, family, seconds};
+use super::family::{Histogram, Sample, alone, family, seconds};
 use super::names::{self, Metric};
+use super::scraped::scraped;
 use crate::counters::{Counter, Gauge};
 use crate::health::FailureReason;
 use crate::pool::{Backend, BackendCounters, Health, Pool, PoolCounters};
@@ -15,34 +16,15 @@ use crate::snapshot::{Frontend, FrontendCounters, Refusal, Snapshot};
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Frontends, pools and backends of whatever `current` gives at the moment of a scrape.
-pub struct SnapshotCollector {
-    current: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>,
-    descs: Vec<Desc>,
+pub fn snapshot_collector(
+    current: impl Fn() -> Arc<Snapshot> + Send + Sync + 'static,
+) -> prometheus::Result<Box<dyn Collector>> {
+    scraped(METRICS, move || {
+        let snapshot = current();
+        [config, frontends, pools, backends].iter().flat_map(|part| part(&snapshot)).collect()
+    })
 }
 
-impl SnapshotCollector {
-    pub fn new(current: impl Fn() -> Arc<Snapshot> + Send + Sync + 'static) -> prometheus::Result<Self> {
-        let descs = METRICS.iter().map(desc).collect::<Result<_, _>>()?;
-        Ok(Self { current: Box::new(current), descs })
-    }
-}
-
-impl Collector for SnapshotCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = (self.current)();
-        let mut families = config(&snapshot);
-        families.extend(frontends(&snapshot));
-        families.extend(pools(&snapshot));
-        families.extend(backends(&snapshot));
-        families
-    }
-}
-
-/// What [`SnapshotCollector`] yields.
 const METRICS: &[Metric] = &[
     names::CONFIG_INFO,
     names::CONFIG_GENERATION,
@@ -81,12 +63,8 @@ const METRICS: &[Metric] = &[
 ];
 
 fn config(snapshot: &Snapshot) -> Vec<MetricFamily> {
-    let info = ([snapshot.config_sha256.clone()], Sample::Number(1.0));
-    let generation = ([], number(snapshot.generation));
-    vec![
-        family(&names::CONFIG_INFO, std::iter::once(info)),
-        family(&names::CONFIG_GENERATION, std::iter::once(generation)),
-    ]
+    let info = ([snapshot.config_sha256.clone()], 1);
+    vec![family(&names::CONFIG_INFO, std::iter::once(info)), alone(&names::CONFIG_GENERATION, snapshot.generation)]
 }
 
 /// Those of layer 7; what layer 4 forwards is counted in the kernel.
@@ -94,10 +72,10 @@ fn frontends(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.http_frontends().map(|(f, _)| &**f);
     let speak_tls = || snapshot.http_frontends().filter(|(_, http)| http.tls.is_some()).map(|(f, _)| &**f);
     let sum = |metric: &Metric, counter: fn(&FrontendCounters) -> &Counter| {
-        family(metric, each().map(|f| ([name(f)], number(f.live.counters.sum(counter)))))
+        family(metric, each().map(|f| ([name(f)], f.live.counters.sum(counter))))
     };
     let level = |metric: &Metric, gauge: fn(&FrontendCounters) -> &Gauge| {
-        family(metric, each().map(|f| ([name(f)], number(f.live.counters.level(gauge)))))
+        family(metric, each().map(|f| ([name(f)], f.live.counters.level(gauge))))
     };
     vec![
         level(&names::FRONTEND_CONNECTIONS_ACTIVE, |c| &c.connections_active),
@@ -112,23 +90,23 @@ fn frontends(snapshot: &Snapshot) -> Vec<MetricFamily> {
     ]
 }
 
-fn refusals(frontend: &Frontend) -> impl Iterator<Item = ([String; 2], Sample)> {
+fn refusals(frontend: &Frontend) -> impl Iterator<Item = ([String; 2], u64)> {
     Refusal::ALL.into_iter().map(|reason| {
         let count = frontend.live.counters.sum(|c| &c.connections_refused[reason as usize]);
-        ([name(frontend), reason.as_str().to_owned()], number(count))
+        ([name(frontend), reason.as_str().to_owned()], count)
     })
 }
 
-fn frontend_bytes(frontend: &Frontend) -> [([String; 2], Sample); 2] {
+fn frontend_bytes(frontend: &Frontend) -> [([String; 2], u64); 2] {
     let counters = &frontend.live.counters;
     [("in", counters.sum(|c| &c.bytes_received)), ("out", counters.sum(|c| &c.bytes_sent))]
-        .map(|(direction, bytes)| ([name(frontend), direction.to_owned()], number(bytes)))
+        .map(|(direction, bytes)| ([name(frontend), direction.to_owned()], bytes))
 }
 
-fn frontend_codes(frontend: &Frontend) -> impl Iterator<Item = ([String; 2], Sample)> {
+fn frontend_codes(frontend: &Frontend) -> impl Iterator<Item = ([String; 2], u64)> {
     CODE_CLASSES.iter().enumerate().map(|(class, code)| {
         let count = frontend.live.counters.sum(|c| &c.requests[class]);
-        ([name(frontend), (*code).to_owned()], number(count))
+        ([name(frontend), (*code).to_owned()], count)
     })
 }
 
@@ -137,18 +115,18 @@ fn request_durations(frontend: &Frontend) -> ([String; 1], Sample) {
     ([name(frontend)], Sample::Histogram(durations))
 }
 
-fn handshakes(frontend: &Frontend) -> [([String; 2], Sample); 2] {
+fn handshakes(frontend: &Frontend) -> [([String; 2], u64); 2] {
     let all = frontend.live.counters.sum(|c| &c.tls_handshakes);
     let resumed = frontend.live.counters.sum(|c| &c.tls_handshakes_resumed);
     [("true", resumed), ("false", all.saturating_sub(resumed))]
-        .map(|(label, count)| ([name(frontend), label.to_owned()], number(count)))
+        .map(|(label, count)| ([name(frontend), label.to_owned()], count))
 }
 
 fn pools(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.pools.iter().map(|p| &**p);
     let with_requests = || each().filter(|p| !p.forwarded);
     let sum = |metric: &Metric, counter: fn(&PoolCounters) -> &Counter| {
-        family(metric, with_requests().map(|p| ([p.config.name.to_string()], number(p.live.counters.sum(counter)))))
+        family(metric, with_requests().map(|p| ([p.config.name.to_string()], p.live.counters.sum(counter))))
     };
     let queued = |p: &Pool| p.live.queued.load(std::sync::atomic::Ordering::Relaxed) as u64;
     vec![
@@ -157,17 +135,17 @@ fn pools(snapshot: &Snapshot) -> Vec<MetricFamily> {
         sum(&names::POOL_REQUESTS, |c| &c.requests),
         sum(&names::POOL_RETRIES, |c| &c.retries),
         sum(&names::POOL_RETRIES_REFUSED, |c| &c.retries_refused),
-        family(&names::POOL_QUEUED, with_requests().map(|p| ([p.config.name.to_string()], number(queued(p))))),
+        family(&names::POOL_QUEUED, with_requests().map(|p| ([p.config.name.to_string()], queued(p)))),
         sum(&names::POOL_QUEUE_TIMEOUTS, |c| &c.queue_timeouts),
         sum(&names::POOL_QUEUE_OVERFLOWS, |c| &c.queue_overflows),
         sum(&names::POOL_NO_BACKEND, |c| &c.no_backend),
     ]
 }
 
-fn by_role(pool: &Pool, counts: fn(&Backend) -> bool) -> [([String; 2], Sample); 2] {
+fn by_role(pool: &Pool, counts: fn(&Backend) -> bool) -> [([String; 2], u64); 2] {
     [("primary", &pool.backends), ("backup", &pool.backup)].map(|(role, backends)| {
         let count = backends.iter().filter(|b| counts(b)).count();
-        ([pool.config.name.to_string(), role.to_owned()], number(count as u64))
+        ([pool.config.name.to_string(), role.to_owned()], count as u64)
     })
 }
 
@@ -175,13 +153,11 @@ fn by_role(pool: &Pool, counts: fn(&Backend) -> bool) -> [([String; 2], Sample);
 fn backends(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let each = || snapshot.backends().map(|(_, b)| &**b);
     let with_requests = || snapshot.backends().filter(|(p, _)| !p.forwarded).map(|(_, b)| &**b);
-    let value =
-        |metric: &Metric, value: fn(&Backend) -> u64| family(metric, each().map(|b| (labels(b), number(value(b)))));
-    let level = |metric: &Metric, level: fn(&Backend) -> u64| {
-        family(metric, with_requests().map(|b| (labels(b), number(level(b)))))
-    };
+    let value = |metric: &Metric, value: fn(&Backend) -> u64| family(metric, each().map(|b| (labels(b), value(b))));
+    let level =
+        |metric: &Metric, level: fn(&Backend) -> u64| family(metric, with_requests().map(|b| (labels(b), level(b))));
     let sum = |metric: &Metric, counter: fn(&BackendCounters) -> &Counter| {
-        family(metric, with_requests().map(|b| (labels(b), number(b.live.counters.sum(counter)))))
+        family(metric, with_requests().map(|b| (labels(b), b.live.counters.sum(counter))))
     };
     vec![
         value(&names::BACKEND_UP, |b| u64::from(b.live.health() != Health::Down)),
@@ -197,7 +173,7 @@ fn backends(snapshot: &Snapshot) -> Vec<MetricFamily> {
         family(&names::BACKEND_BYTES, with_requests().flat_map(backend_bytes)),
         checks(snapshot, &names::BACKEND_CHECK_DURATION, check_durations),
         family(&names::BACKEND_CHECK_FAILURES, each().flat_map(check_failures)),
-        checks(snapshot, &names::BACKEND_HEALTH_TRANSITIONS, |b| number(b.live.checks.transitions.get())),
+        checks(snapshot, &names::BACKEND_HEALTH_TRANSITIONS, |b| b.live.checks.transitions.get().into()),
     ]
 }
 
@@ -207,17 +183,17 @@ fn checks(snapshot: &Snapshot, metric: &Metric, sample: fn(&Backend) -> Sample) 
     family(metric, checked.map(|(_, b)| (labels(b), sample(b))))
 }
 
-fn backend_codes(backend: &Backend) -> impl Iterator<Item = ([String; 3], Sample)> {
+fn backend_codes(backend: &Backend) -> impl Iterator<Item = ([String; 3], u64)> {
     CODE_CLASSES.iter().enumerate().filter_map(|(class, code)| {
         let count = backend.live.counters.sum(|c| &c.responses[class]);
-        (count > 0).then(|| (with(backend, code), number(count)))
+        (count > 0).then(|| (with(backend, code), count))
     })
 }
 
-fn backend_bytes(backend: &Backend) -> [([String; 3], Sample); 2] {
+fn backend_bytes(backend: &Backend) -> [([String; 3], u64); 2] {
     let counters = &backend.live.counters;
     [("in", counters.sum(|c| &c.bytes_received)), ("out", counters.sum(|c| &c.bytes_sent))]
-        .map(|(direction, bytes)| (with(backend, direction), number(bytes)))
+        .map(|(direction, bytes)| (with(backend, direction), bytes))
 }
 
 fn check_durations(backend: &Backend) -> Sample {
@@ -226,10 +202,10 @@ fn check_durations(backend: &Backend) -> Sample {
     Sample::Summary { sum: seconds(durations.sum_us.get()), count }
 }
 
-fn check_failures(backend: &Backend) -> impl Iterator<Item = ([String; 3], Sample)> {
+fn check_failures(backend: &Backend) -> impl Iterator<Item = ([String; 3], u64)> {
     FailureReason::ALL.into_iter().filter_map(|reason| {
         let count = backend.live.checks.failures[reason as usize].get();
-        (count > 0).then(|| (with(backend, reason.as_str()), number(count)))
+        (count > 0).then(|| (with(backend, reason.as_str()), count))
     })
 }
 
@@ -244,10 +220,6 @@ fn labels(backend: &Backend) -> [String; 2] {
 fn with(backend: &Backend, third: &str) -> [String; 3] {
     let [pool, name] = labels(backend);
     [pool, name, third.to_owned()]
-}
-
-fn number(value: u64) -> Sample {
-    Sample::Number(value as f64)
 }
 
 #[cfg(test)]
@@ -314,7 +286,7 @@ mod tests {
     fn yields_exactly_what_it_announces() {
         let snapshot = Arc::new(snapshot(&["web"], &["web/a"], None));
         let source = snapshot.clone();
-        let collector = SnapshotCollector::new(move || source.clone()).unwrap();
+        let collector = snapshot_collector(move || source.clone()).unwrap();
         let yielded: Vec<_> = collector.collect().iter().map(|f| f.name().to_owned()).collect();
         let announced: Vec<_> = METRICS.iter().map(|m| m.name.to_owned()).collect();
         assert_eq!(yielded, announced);
@@ -324,7 +296,7 @@ mod tests {
     fn scrape(snapshot: &Arc<Snapshot>) -> String {
         let source = snapshot.clone();
         let registry = Registry::new();
-        registry.register(Box::new(SnapshotCollector::new(move || source.clone()).unwrap())).unwrap();
+        registry.register(snapshot_collector(move || source.clone()).unwrap()).unwrap();
         let mut text = Vec::new();
         TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
         String::from_utf8(text).unwrap()

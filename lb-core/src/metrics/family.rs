@@ -21,6 +21,24 @@ pub enum Sample {
     },
 }
 
+impl From<u64> for Sample {
+    fn from(count: u64) -> Self {
+        Self::Number(count as f64)
+    }
+}
+
+impl From<f64> for Sample {
+    fn from(value: f64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<bool> for Sample {
+    fn from(holds: bool) -> Self {
+        Self::Number(f64::from(holds))
+    }
+}
+
 /// Durations in seconds, as the scrape shows them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
@@ -30,18 +48,23 @@ pub struct Histogram {
 }
 
 /// All series of one metric; label values stand in the order of the table.
-pub fn family<const N: usize>(
+pub fn family<const N: usize, S: Into<Sample>>(
     metric: &Metric,
-    series: impl Iterator<Item = ([String; N], Sample)>,
+    series: impl Iterator<Item = ([String; N], S)>,
 ) -> proto::MetricFamily {
     debug_assert_eq!(N, metric.labels.len(), "{}", metric.name);
-    let series = series.map(|(values, sample)| to_proto(metric, values, &sample)).collect();
+    let series = series.map(|(values, sample)| to_proto(metric, values, &sample.into())).collect();
     let mut family = proto::MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
     family.set_field_type(field_type(metric.kind));
     family.set_metric(series);
     family
+}
+
+/// A metric without labels.
+pub fn alone(metric: &Metric, value: impl Into<Sample>) -> proto::MetricFamily {
+    family(metric, std::iter::once(([], value)))
 }
 
 /// What a `prometheus` registry wants to know of a metric beforehand.

@@ -6,7 +6,9 @@
 mod collector;
 mod family;
 pub mod names;
+mod scraped;
 
-pub use collector::SnapshotCollector;
-pub use family::{Sample, desc, durations, family};
+pub use collector::snapshot_collector;
+pub use family::{Sample, alone, durations, family};
 pub use names::{ALL, Kind, Metric};
+pub use scraped::scraped;
