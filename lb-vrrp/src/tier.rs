@@ -1,10 +1,12 @@
 //! The virtual routers as the supervisor sees them: start, prepare, commit, stop, and what is known of them.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lb_core::config::Config;
 use lb_core::counters::Durations;
 use lb_core::snapshot::Snapshot;
 use tracing::{error, info};
@@ -75,7 +77,7 @@ impl Tier {
         let step = match (self.lock().is_some(), desired.is_empty()) {
             (false, true) => Step::Nothing,
             (true, true) => Step::End,
-            (false, false) => Step::Begin(Box::new(Running::start(self.hook())?), desired),
+            (false, false) => Step::Begin(Box::new(Running::start(self.hook(), &ledger(&snapshot.config))?), desired),
             (true, false) => Step::Change(desired),
         };
         Ok(Prepared(step))
@@ -214,9 +216,16 @@ impl Wait {
     }
 }
 
+/// Beside the admin socket, which stands in a directory that is empty after a restart of the host.
+fn ledger(config: &Config) -> PathBuf {
+    let mut path = config.admin.socket.clone().into_os_string();
+    path.push(".sysctls");
+    path.into()
+}
+
 impl Running {
-    fn start(hook: Option<Hook>) -> Result<Self, Error> {
-        Ok(Self { driver: Driver::start(hook)?, routers: Vec::new(), next_id: 0 })
+    fn start(hook: Option<Hook>, ledger: &Path) -> Result<Self, Error> {
+        Ok(Self { driver: Driver::start(hook, ledger)?, routers: Vec::new(), next_id: 0 })
     }
 
     /// What is the same virtual router as before keeps its number.

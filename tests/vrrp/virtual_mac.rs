@@ -80,18 +80,50 @@ fn a_backup_is_silent_on_the_virtual_mac() {
 #[test]
 fn nothing_of_it_is_left_at_the_end() {
     let lan = lan!();
-    let sysctls = || {
-        let of =
-            |name| lan.lb.enter(move || fs::read_to_string(format!("/proc/sys/net/ipv4/conf/eth0/{name}")).unwrap());
-        ["arp_ignore", "arp_announce", "promote_secondaries"].map(of)
-    };
-    let (links, before) = (lan.lb.run("ip -brief link show type macvlan"), sysctls());
+    let (links, before) = (lan.lb.run("ip -brief link show type macvlan"), sysctls(&lan));
     let mut agent = Agent::active(&lan, Setup::V3, "virtual_mac: true");
-    assert_ne!(sysctls(), before);
+    assert_ne!(sysctls(&lan), before);
     agent.lb.signal(Signal::SIGTERM);
     assert!(agent.lb.wait_for_exit().success());
     assert_eq!(lan.lb.run("ip -brief link show type macvlan"), links);
-    assert_eq!(sysctls(), before);
+    assert_eq!(sysctls(&lan), before);
+}
+
+fn sysctls(lan: &Lan) -> [String; 3] {
+    let of = |name| lan.lb.enter(move || fs::read_to_string(format!("/proc/sys/net/ipv4/conf/eth0/{name}")).unwrap());
+    ["arp_ignore", "arp_announce", "promote_secondaries"].map(of)
+}
+
+#[test]
+fn nothing_of_it_is_left_after_a_kill_and_another_life() {
+    let (lan, run) = (lan!(), tempfile::tempdir().unwrap());
+    let before = sysctls(&lan);
+    let start = || Agent::active_in(run.path(), &lan, Setup::V3, "virtual_mac: true");
+    for _ in 0..2 {
+        let mut agent = start();
+        assert_ne!(sysctls(&lan), before);
+        agent.lb.signal(Signal::SIGKILL);
+        agent.lb.wait_for_exit();
+    }
+    let mut agent = start();
+    agent.lb.signal(Signal::SIGTERM);
+    assert!(agent.lb.wait_for_exit().success());
+    assert_eq!(sysctls(&lan), before);
+    assert!(!run.path().join("admin.sock.sysctls").exists());
+}
+
+#[test]
+fn what_somebody_has_set_after_a_kill_stays() {
+    let (lan, run) = (lan!(), tempfile::tempdir().unwrap());
+    let start = || Agent::active_in(run.path(), &lan, Setup::V3, "virtual_mac: true");
+    let mut agent = start();
+    agent.lb.signal(Signal::SIGKILL);
+    agent.lb.wait_for_exit();
+    lan.lb.sysctl("ipv4/conf/eth0/arp_announce", "1");
+    let mut agent = start();
+    agent.lb.signal(Signal::SIGTERM);
+    assert!(agent.lb.wait_for_exit().success());
+    assert_eq!(sysctls(&lan), ["0\n", "1\n", "0\n"]);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::letters::Door;
 use super::waiter::{Wait, Waiter};
 use crate::error::Error;
 use crate::net::{
-    Address, Announcer, Barrier, Change, Eavesdropper, Link, NetError, Netlink, Socket, Spec, Sysctls, VirtualMac,
-    leftovers,
+    Address, Announcer, Barrier, Change, Eavesdropper, Ledger, Link, NetError, Netlink, Socket, Spec, Sysctls,
+    VirtualMac, leftovers,
 };
 use crate::packet::{Family, Frame};
 use crate::routers::RouterId;
@@ -42,6 +42,7 @@ pub struct Host {
     /// There while some addresses accept nothing.
     barrier: Option<Barrier>,
     left: Vec<IpNet>,
+    ledger: Ledger,
 }
 
 struct Opened {
@@ -60,13 +61,14 @@ struct Ground {
 
 impl Host {
     /// Removes what dead processes have left.
-    pub fn open() -> Result<Self, Error> {
+    pub fn open(ledger: Ledger) -> Result<Self, Error> {
         let waiter = Waiter::new().map_err(Error::Thread)?;
         let netlink = Netlink::open().map_err(Error::Kernel)?;
         waiter.watch(netlink.notification_fd(), CHANGES).map_err(Error::Thread)?;
         let (doors, grounds, ears, virtual_macs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (barrier, left) = (None, Vec::new());
-        let mut host = Self { waiter, netlink, doors, last_door: 0, grounds, ears, virtual_macs, barrier, left };
+        let mut host =
+            Self { waiter, netlink, doors, last_door: 0, grounds, ears, virtual_macs, barrier, left, ledger };
         host.sweep().map_err(|error| Error::Kernel(io::Error::other(error)))?;
         Ok(host)
     }
@@ -175,7 +177,7 @@ impl Kernel for Host {
             ground.users += 1;
             return Ok(());
         }
-        let (announcer, mut sysctls) = (Announcer::open(link.index).map_err(errno)?, Sysctls::default());
+        let (announcer, mut sysctls) = (Announcer::open(link.index).map_err(errno)?, Sysctls::noted_in(&self.ledger));
         let prepared = match family {
             Family::V4 => sysctls.promote_secondaries(&link.name),
             Family::V6 => Ok(()),
@@ -232,7 +234,8 @@ impl Kernel for Host {
     }
 
     fn make_virtual(&mut self, id: RouterId, parent: &Link, place: &Place) -> Result<Link, Errno> {
-        let made = VirtualMac::create(&mut self.netlink, parent, place.family, place.vrid).map_err(errno)?;
+        let made =
+            VirtualMac::create(&mut self.netlink, &self.ledger, parent, place.family, place.vrid).map_err(errno)?;
         let link = self.netlink.link(made.name()).map_err(errno)?.ok_or(Errno::ENODEV);
         self.virtual_macs.push((id, made));
         let link = link?;

@@ -44,6 +44,7 @@ mod waiter;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
@@ -65,7 +66,7 @@ use self::letters::{Entry, Finding, Order};
 use self::mailbox::Mailbox;
 use self::setup::{Rank, Standing};
 use crate::error::Error;
-use crate::net::Socket;
+use crate::net::{Ledger, Socket};
 use crate::report::Outcome;
 use crate::routers::RouterId;
 
@@ -105,10 +106,15 @@ struct Threads {
 }
 
 impl Driver {
-    /// Without virtual routers, yet. The hook is told of changes of role, on the thread that logs.
-    pub fn start(hook: Option<Hook>) -> Result<Self, Error> {
+    /// Without virtual routers, yet. The hook is told of changes of role, on the thread that logs. `ledger` is where it
+    /// is written down what is set on this host, should this process not be able to undo it.
+    pub fn start(hook: Option<Hook>, ledger: &Path) -> Result<Self, Error> {
         let lock = lock()?;
-        let host = Host::open()?;
+        let ledger = Ledger::open(ledger).unwrap_or_else(|error| {
+            warn!(%error, "what virtual routers set on interfaces would not be put back after a crash");
+            Ledger::default()
+        });
+        let host = Host::open(ledger)?;
         let shared = Arc::new(Shared::new().map_err(Error::Thread)?);
         let registry = Arc::new(Registry::default());
         let labour = Labour::new(host, shared.clone()).map_err(Error::Thread)?;

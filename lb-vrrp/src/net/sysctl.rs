@@ -1,22 +1,46 @@
 //! What is set below /proc/sys/net for an interface, and what it was before.
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::str::FromStr;
 
-use super::NetError;
+use nix::net::if_::if_nametoindex;
+
+use super::{Ledger, NetError};
+
+/// All that are ever changed, by family.
+const SETTINGS: [(&str, &str); 7] = [
+    ("ipv4", "promote_secondaries"),
+    ("ipv4", "arp_ignore"),
+    ("ipv4", "arp_announce"),
+    ("ipv4", "rp_filter"),
+    ("ipv6", "disable_ipv6"),
+    ("ipv6", "addr_gen_mode"),
+    ("ipv6", "accept_ra"),
+];
+/// IFNAMSIZ, without the zero at the end.
+const LONGEST_NAME: usize = 15;
 
 /// Settings that we changed, the latest last.
 #[derive(Debug, Default)]
 pub struct Sysctls {
     changed: Vec<Changed>,
+    ledger: Ledger,
 }
 
-#[derive(Debug)]
-struct Changed {
+/// As a line of the ledger: `ipv4 eth0 3 arp_ignore 0 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Changed {
     key: Key,
+    /// Of the interface: another one may come to have its name.
+    index: u32,
     before: String,
     since: String,
 }
+
+/// What is not one of ours.
+pub(super) struct Unknown;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
@@ -27,6 +51,11 @@ struct Key {
 }
 
 impl Sysctls {
+    /// They are on file there as well, until they are undone.
+    pub fn noted_in(ledger: &Ledger) -> Self {
+        Self { changed: Vec::new(), ledger: ledger.clone() }
+    }
+
     /// Removing the primary address of a network leaves the others there (ip-sysctl.rst, promote_secondaries), which
     /// the virtual addresses are.
     pub fn promote_secondaries(&mut self, interface: &str) -> Result<(), NetError> {
@@ -79,10 +108,14 @@ impl Sysctls {
 
     fn set(&mut self, key: Key, value: &str) -> Result<(), NetError> {
         let before = key.get()?;
-        if before != value {
-            key.set(value)?;
-            self.changed.push(Changed { key, before, since: value.to_owned() });
+        if before == value {
+            return Ok(());
         }
+        let index = if_nametoindex(key.interface.as_str()).unwrap_or_default();
+        let changed = Changed { key, index, before, since: value.to_owned() };
+        self.ledger.note(&changed);
+        changed.key.set(value)?;
+        self.changed.push(changed);
         Ok(())
     }
 
@@ -92,19 +125,54 @@ impl Sysctls {
         let mut outcome = Ok(());
         for changed in self.changed.drain(..).rev() {
             outcome = outcome.and(changed.undo());
+            self.ledger.strike(&changed);
         }
         outcome
     }
 }
 
 impl Changed {
-    fn undo(&self) -> Result<(), NetError> {
+    pub(super) fn undo(&self) -> Result<(), NetError> {
+        if if_nametoindex(self.key.interface.as_str()) != Ok(self.index) {
+            return Ok(());
+        }
         match self.key.get() {
             Ok(now) if now == self.since => self.key.set(&self.before),
             Err(error) if error.source.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key: Key { family, interface, name }, index, before, since } = self;
+        write!(f, "{family} {interface} {index} {name} {before} {since}")
+    }
+}
+
+impl FromStr for Changed {
+    type Err = Unknown;
+
+    fn from_str(line: &str) -> Result<Self, Unknown> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [family, interface, index, name, before, since] = words[..] else { return Err(Unknown) };
+        let known = SETTINGS.into_iter().find(|setting| *setting == (family, name)).ok_or(Unknown)?;
+        let number = |word: &str| word.parse().map(|value: u8| value.to_string()).map_err(|_| Unknown);
+        Ok(Self {
+            key: Key::new(known.0, interface_name(interface)?, known.1),
+            index: index.parse().map_err(|_| Unknown)?,
+            before: number(before)?,
+            since: number(since)?,
+        })
+    }
+}
+
+/// As the kernel lets an interface be called (net/core/dev.c, dev_valid_name), and none of those that stand for all.
+fn interface_name(name: &str) -> Result<&str, Unknown> {
+    let is_short = (1..=LONGEST_NAME).contains(&name.len());
+    let is_special = [".", "..", "all", "default"].contains(&name) || name.contains(['/', ':']);
+    if is_short && !is_special { Ok(name) } else { Err(Unknown) }
 }
 
 impl Key {

@@ -8,7 +8,7 @@
 use ipnet::IpNet;
 
 use super::sysctl::Sysctls;
-use super::{Kind, Link, NetError, Netlink, Spec};
+use super::{Kind, Ledger, Link, NetError, Netlink, Spec};
 use crate::packet::{Family, Mac, virtual_mac};
 
 /// IFNAMSIZ, without the zero at the end.
@@ -28,14 +28,20 @@ pub struct VirtualMac {
 
 impl VirtualMac {
     /// Replaces one that a dead process left.
-    pub fn create(netlink: &mut Netlink, parent: &Link, family: Family, vrid: u8) -> Result<Self, NetError> {
+    pub fn create(
+        netlink: &mut Netlink,
+        ledger: &Ledger,
+        parent: &Link,
+        family: Family,
+        vrid: u8,
+    ) -> Result<Self, NetError> {
         let name = name(parent, family, vrid);
         let mac = virtual_mac(family.group(), vrid);
         if let Some(old) = netlink.link(&name)?.filter(is_ours) {
             netlink.delete_link(old.index)?;
         }
         let link = netlink.create_macvlan(&name, parent.index, mac)?;
-        let mut created = Self { index: link.index, name, mac, sysctls: Sysctls::default() };
+        let mut created = Self { index: link.index, name, mac, sysctls: Sysctls::noted_in(ledger) };
         match created.prepare(parent, family) {
             Ok(()) => Ok(created),
             Err(error) => {

@@ -1,7 +1,7 @@
 use std::fs;
 use std::net::IpAddr;
 
-use lb_vrrp::net::{Link, Netlink, Socket, Spec, VirtualMac, leftovers};
+use lb_vrrp::net::{Ledger, Link, Netlink, Socket, Spec, VirtualMac, leftovers};
 use lb_vrrp::packet::{Family, GROUP_V4, Mac, PROTOCOL};
 
 use super::host::{Host, ip, on_a_wire, run, sysctl, wait_for};
@@ -18,7 +18,7 @@ fn eth0(netlink: &mut Netlink) -> Link {
 fn create(family: Family) -> (Netlink, VirtualMac) {
     let mut netlink = Netlink::open().unwrap();
     let parent = eth0(&mut netlink);
-    let virtual_mac = VirtualMac::create(&mut netlink, &parent, family, VRID).unwrap();
+    let virtual_mac = VirtualMac::create(&mut netlink, &Ledger::default(), &parent, family, VRID).unwrap();
     (netlink, virtual_mac)
 }
 
@@ -218,7 +218,7 @@ fn what_a_dead_process_left_is_found_and_replaced() {
         let found = leftovers(&mut netlink).unwrap();
         assert_eq!(found.iter().map(|link| &*link.name).collect::<Vec<_>>(), ["lb51.eth0"]);
         let parent = eth0(&mut netlink);
-        let second = VirtualMac::create(&mut netlink, &parent, Family::V4, VRID).unwrap();
+        let second = VirtualMac::create(&mut netlink, &Ledger::default(), &parent, Family::V4, VRID).unwrap();
         assert_eq!(netlink.addresses(second.index()).unwrap(), []);
         second.remove(&mut netlink).unwrap();
         assert_eq!(leftovers(&mut netlink).unwrap(), []);
@@ -231,7 +231,7 @@ fn somebody_elses_interface_of_that_name_stays() {
         ip("link add lb51.eth0 type bridge");
         let mut netlink = Netlink::open().unwrap();
         let parent = eth0(&mut netlink);
-        let error = VirtualMac::create(&mut netlink, &parent, Family::V4, VRID).unwrap_err();
+        let error = VirtualMac::create(&mut netlink, &Ledger::default(), &parent, Family::V4, VRID).unwrap_err();
         assert!(error.to_string().starts_with("creating a macvlan on lb51.eth0: File exists"), "{error}");
         assert!(netlink.link("lb51.eth0").unwrap().is_some());
     });
@@ -263,7 +263,7 @@ fn a_long_name_is_replaced_by_a_number() {
         ip("link set eth0 name enp0s31f6np1");
         let mut netlink = Netlink::open().unwrap();
         let parent = netlink.link("enp0s31f6np1").unwrap().unwrap();
-        let virtual_mac = VirtualMac::create(&mut netlink, &parent, Family::V6, 255).unwrap();
+        let virtual_mac = VirtualMac::create(&mut netlink, &Ledger::default(), &parent, Family::V6, 255).unwrap();
         assert_eq!(virtual_mac.name(), format!("lb255v6.{}", parent.index));
     });
 }

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use lb_vrrp::net::Netlink;
@@ -19,9 +20,21 @@ impl Agent {
         Agent::start_on(Arc::new(Wire::open(lan)), setup, more)
     }
 
+    /// With its admin socket in a directory that stays, as /run does.
+    pub fn active_in(run: &Path, lan: &Lan, setup: Setup, more: &str) -> Agent {
+        let config = format!("{}admin: {{ socket: {}/admin.sock }}\n", setup.config(more), run.display());
+        let agent = Agent::start_with(Arc::new(Wire::open(lan)), setup, &config);
+        agent.await_active(true);
+        agent
+    }
+
     pub fn start_on(wire: Arc<Wire>, setup: Setup, more: &str) -> Agent {
+        Agent::start_with(wire, setup, &setup.config(more))
+    }
+
+    fn start_with(wire: Arc<Wire>, setup: Setup, config: &str) -> Agent {
         let wrapper = [&["env", "LB_NODE=lb"], &UNTIL_THE_TEST_ENDS[..]].concat();
-        let lb = Lb::start_as(tempfile::tempdir().unwrap(), &setup.config(more), &[], &wrapper);
+        let lb = Lb::start_as(tempfile::tempdir().unwrap(), config, &[], &wrapper);
         Agent { lb, wire, setup }
     }
 
