@@ -3,15 +3,7 @@
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::harness::{Client, Lb, Origin, Reply, curl, read_request, read_request_body, read_request_head};
-
-const ONE: &str = "
-workers: 1
-frontends:
-  web: { mode: http, listen: @web, pool: web }
-pools:
-  web: { backends: [@a] }
-";
+use crate::harness::{Client, Lb, ONE, Origin, Reply, curl, read_request, read_request_body, read_request_head};
 
 fn in_front_of(origin: &Origin) -> Lb {
     Lb::start(ONE, &[("a", origin.addr)])

@@ -3,30 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::harness::{Client, Lb, Origin, Reply, eventually};
+use crate::harness::{Client, Lb, Origin, Reply, eventually, over};
 
 /// Backends that answer with their own name.
 fn origins(names: &[&'static str]) -> Vec<(&'static str, Origin)> {
     names.iter().map(|name| (*name, Origin::named(name))).collect()
 }
 
-fn config(pool: &str) -> String {
-    // One worker, so that turns are exact.
-    format!(
-        "
-workers: 1
-frontends:
-  web: {{ mode: http, listen: @web, pool: web }}
-pools:
-  web:
-{pool}
-"
-    )
-}
-
 fn start(origins: &[(&'static str, Origin)], pool: &str) -> Lb {
     let names: Vec<_> = origins.iter().map(|(name, origin)| (*name, origin.addr)).collect();
-    Lb::start(&config(pool), &names)
+    Lb::start(&over(pool), &names)
 }
 
 /// How often each backend answered.
@@ -111,7 +97,7 @@ fn hashes_by_client(scheduler: &str) {
         let share = first.iter().filter(|seen| seen == name).count();
         assert!((8..=50).contains(&share), "{name} has {share} of 100 clients");
     }
-    lb.reload(&config(&pool("@a, @b, @d")));
+    lb.reload(&over(&pool("@a, @b, @d")));
     drop(origins.remove(2));
     let moved = |a: &[String], b: &[String]| a.iter().zip(b).filter(|(a, b)| a != b && *a != "c").count();
     let second = by_client(&lb, 100);

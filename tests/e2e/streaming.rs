@@ -3,15 +3,7 @@
 use std::io::{BufReader, Read, Write};
 use std::time::Duration;
 
-use crate::harness::{Lb, Origin, eventually, read_request, read_request_head};
-
-const CONFIG: &str = "
-workers: 1
-frontends:
-  web: { mode: http, listen: @web, pool: web }
-pools:
-  web: { backends: [@a] }
-";
+use crate::harness::{Lb, ONE, Origin, eventually, read_request, read_request_head};
 
 const HUGE: usize = 1 << 30;
 
@@ -47,7 +39,7 @@ fn a_gibibyte_from_a_backend_passes_and_waits_for_a_slow_reader() {
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {HUGE}\r\n\r\n").unwrap();
         let _ = write_much(&mut stream, HUGE);
     });
-    let lb = Lb::start(CONFIG, &[("a", origin.addr)]);
+    let lb = Lb::start(ONE, &[("a", origin.addr)]);
     let before = lb.rss_kib();
     let mut client = lb.client("web");
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -78,7 +70,7 @@ fn a_gibibyte_from_a_client_waits_for_a_slow_backend() {
         let text = taken.to_string();
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
     });
-    let lb = Lb::start(CONFIG, &[("a", origin.addr)]);
+    let lb = Lb::start(ONE, &[("a", origin.addr)]);
     let before = lb.rss_kib();
     let mut client = lb.client("web");
     client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {HUGE}\r\n\r\n"));
@@ -112,7 +104,7 @@ fn a_response_streams_while_the_request_still_does() {
             stream.write_all(&part).unwrap();
         }
     });
-    let lb = Lb::start(CONFIG, &[("a", origin.addr)]);
+    let lb = Lb::start(ONE, &[("a", origin.addr)]);
     let mut client = lb.client("web");
     client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 20\r\n\r\n");
     let mut seen = Vec::new();
@@ -139,7 +131,7 @@ fn each_chunk_is_passed_on_at_once() {
         }
         stream.write_all(b"0\r\n\r\n").unwrap();
     });
-    let lb = Lb::start(CONFIG, &[("a", origin.addr)]);
+    let lb = Lb::start(ONE, &[("a", origin.addr)]);
     let mut client = lb.client("web");
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut seen = Vec::new();

@@ -6,20 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Lb, Origin, PATIENCE, Port, Reply, eventually, free_listener, read_request};
-
-fn config(pool: &str) -> String {
-    format!(
-        "
-workers: 1
-frontends:
-  web: {{ mode: http, listen: @web, pool: web }}
-pools:
-  web:
-{pool}
-"
-    )
-}
+use crate::harness::{Client, Lb, Origin, PATIENCE, Port, Reply, eventually, free_listener, over, read_request};
 
 /// An address at which nobody listens, for as long as the port lives.
 fn dead() -> Port {
@@ -51,7 +38,7 @@ fn asking(lb: &Lb, path: &str) -> Client {
 #[test]
 fn connections_are_pooled_and_reused() {
     let origin = Origin::named("a");
-    let lb = Lb::start(&config("    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    backends: [@a]"), &[("a", origin.addr)]);
     for _ in 0..20 {
         assert_eq!(lb.get("web", "/").text(), "a");
     }
@@ -61,7 +48,7 @@ fn connections_are_pooled_and_reused() {
 #[test]
 fn idle_connections_are_closed_after_their_time() {
     let origin = Origin::named("a");
-    let lb = Lb::start(&config("    timeouts: { idle: 100ms }\n    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    timeouts: { idle: 100ms }\n    backends: [@a]"), &[("a", origin.addr)]);
     lb.get("web", "/");
     eventually("the pooled connection is closed", || lb.metric("lb_backend_connections_active", &[]) == 0.0);
     assert_eq!(lb.get("web", "/").text(), "a");
@@ -71,7 +58,7 @@ fn idle_connections_are_closed_after_their_time() {
 #[test]
 fn a_pooled_connection_that_the_backend_closed_costs_nobody_a_request() {
     let origin = Origin::named("a");
-    let lb = Lb::start(&config("    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    backends: [@a]"), &[("a", origin.addr)]);
     let mut client = lb.client("web");
     let post = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx";
     for _ in 0..20 {
@@ -84,7 +71,7 @@ fn a_pooled_connection_that_the_backend_closed_costs_nobody_a_request() {
 #[test]
 fn requests_beyond_max_connections_wait_their_turn() {
     let slow = held("a");
-    let lb = Lb::start(&config("    backends: [{ address: @a, max_connections: 2 }]"), &[("a", slow.origin.addr)]);
+    let lb = Lb::start(&over("    backends: [{ address: @a, max_connections: 2 }]"), &[("a", slow.origin.addr)]);
     let mut clients: Vec<_> = (0..5).map(|_| asking(&lb, "/")).collect();
     eventually("three wait", || lb.metric("lb_pool_queued", &[("pool", "web")]) == 3.0);
     assert_eq!(lb.metric("lb_backend_requests_active", &[]), 2.0);
@@ -99,7 +86,7 @@ fn requests_beyond_max_connections_wait_their_turn() {
 fn waiting_ends_with_503() {
     let slow = held("a");
     let pool = "    timeouts: { queue: 2s }\n    max_queue: 1\n    backends: [{ address: @a, max_connections: 1 }]";
-    let lb = Lb::start(&config(pool), &[("a", slow.origin.addr)]);
+    let lb = Lb::start(&over(pool), &[("a", slow.origin.addr)]);
     let mut first = asking(&lb, "/first");
     eventually("the slot is taken", || lb.metric("lb_backend_requests_active", &[]) == 1.0);
     let mut waiting = asking(&lb, "/waiting");
@@ -124,7 +111,7 @@ fn who_waits_for_a_backend_that_leaves_moves_on() {
     let slow = held("slow");
     let spare = Origin::named("spare");
     let pool = "    backends: [{ address: @slow, max_connections: 1 }]\n    backup: [@spare]";
-    let lb = Lb::start(&config(pool), &[("slow", slow.origin.addr), ("spare", spare.addr)]);
+    let lb = Lb::start(&over(pool), &[("slow", slow.origin.addr), ("spare", spare.addr)]);
     let mut first = asking(&lb, "/");
     eventually("the slot is taken", || lb.metric("lb_backend_requests_active", &[]) == 1.0);
     let mut waiting = asking(&lb, "/");
@@ -139,7 +126,7 @@ fn who_waits_for_a_backend_that_leaves_moves_on() {
 fn who_waits_moves_on_to_what_a_reload_brings() {
     let slow = held("slow");
     let spare = Origin::named("spare");
-    let pool = |backends: &str| config(&format!("    timeouts: {{ queue: 1h }}\n    backends: [{backends}]"));
+    let pool = |backends: &str| over(&format!("    timeouts: {{ queue: 1h }}\n    backends: [{backends}]"));
     let slow_for = |slots: u32| format!("{{ address: @slow, max_connections: {slots} }}");
     let mut lb = Lb::start(&pool(&slow_for(1)), &[("slow", slow.origin.addr), ("spare", spare.addr)]);
     let mut first = asking(&lb, "/");
@@ -166,7 +153,7 @@ fn who_waits_moves_on_to_what_a_reload_brings() {
 fn a_dead_backend_costs_nobody_a_request() {
     let (alive, gone) = (Origin::named("alive"), dead());
     let lb = Lb::start(
-        &config("    retry: { budget: 100% }\n    backends: [@alive, @gone]"),
+        &over("    retry: { budget: 100% }\n    backends: [@alive, @gone]"),
         &[("alive", alive.addr), ("gone", gone.addr)],
     );
     let mut client = lb.client("web");
@@ -183,12 +170,12 @@ fn a_dead_backend_costs_nobody_a_request() {
 #[test]
 fn without_a_backend_that_answers_it_is_502_or_503() {
     let gone = dead();
-    let mut lb = Lb::start(&config("    backends: [@gone]"), &[("gone", gone.addr)]);
+    let mut lb = Lb::start(&over("    backends: [@gone]"), &[("gone", gone.addr)]);
     assert_eq!(lb.get("web", "/refused").status, 502);
     let line = lb.logged("/refused");
     assert_eq!((&line["fault"], &line["backend"]), (&"backend".into(), &gone.addr.to_string().into()), "{line}");
     assert!(line["reason"].as_str().unwrap().contains("connect"), "{line}");
-    lb.reload(&config("    backends: [{ address: @gone, state: drain }]"));
+    lb.reload(&over("    backends: [{ address: @gone, state: drain }]"));
     assert_eq!(lb.get("web", "/none").status, 503);
     assert_eq!(lb.logged("/none")["fault"], "lb");
     eventually("it is counted", || lb.metric("lb_pool_no_backend_total", &[("pool", "web")]) == 1.0);
@@ -197,8 +184,7 @@ fn without_a_backend_that_answers_it_is_502_or_503() {
 #[test]
 fn retries_end_with_their_budget() {
     let gone = dead();
-    let lb =
-        Lb::start(&config("    retry: { attempts: 2, budget: 10% }\n    backends: [@gone]"), &[("gone", gone.addr)]);
+    let lb = Lb::start(&over("    retry: { attempts: 2, budget: 10% }\n    backends: [@gone]"), &[("gone", gone.addr)]);
     let mut client = lb.client("web");
     for _ in 0..200 {
         assert_eq!(client.get("/").status, 502);
@@ -227,7 +213,7 @@ fn breaks_off(times: usize) -> (Origin, Arc<AtomicUsize>) {
 #[test]
 fn an_idempotent_request_is_sent_again_after_a_lost_connection() {
     let (origin, taken) = breaks_off(1);
-    let lb = Lb::start(&config("    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    backends: [@a]"), &[("a", origin.addr)]);
     assert_eq!(lb.get("web", "/again").text(), "ok");
     assert_eq!(taken.load(Ordering::SeqCst), 2);
     assert_eq!(lb.logged("/again")["retries"], 1);
@@ -237,8 +223,7 @@ fn an_idempotent_request_is_sent_again_after_a_lost_connection() {
 fn a_request_that_may_have_been_carried_out_is_not_sent_again() {
     let (origin, taken) = breaks_off(1);
     let other = Origin::named("other");
-    let lb =
-        Lb::start(&config("    backends: [@a]\n    backup: [@other]"), &[("a", origin.addr), ("other", other.addr)]);
+    let lb = Lb::start(&over("    backends: [@a]\n    backup: [@other]"), &[("a", origin.addr), ("other", other.addr)]);
     let response = lb.client("web").ask("POST /once HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
     assert_eq!(response.status, 502);
     assert_eq!(taken.load(Ordering::SeqCst), 1);
@@ -251,7 +236,7 @@ fn a_response_that_does_not_come_is_504() {
     let origin = Origin::raw(|mut stream, _| {
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let lb = Lb::start(&config("    timeouts: { response: 300ms }\n    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    timeouts: { response: 300ms }\n    backends: [@a]"), &[("a", origin.addr)]);
     let start = Instant::now();
     let response = lb.get("web", "/late");
     assert_eq!(response.status, 504);
@@ -268,7 +253,7 @@ fn a_body_that_stops_ends_the_clients_connection() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.").unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let lb = Lb::start(&config("    timeouts: { response: 2s }\n    backends: [@a]"), &[("a", origin.addr)]);
+    let lb = Lb::start(&over("    timeouts: { response: 2s }\n    backends: [@a]"), &[("a", origin.addr)]);
     let mut client = asking(&lb, "/half");
     assert!(client.try_response("GET").is_err(), "half a body must not look like a whole one");
     assert_eq!(lb.logged("/half")["fault"], "backend");
@@ -279,7 +264,7 @@ fn a_connect_that_hangs_is_given_up() {
     let (addr, _full) = full_backlog();
     let spare = Origin::named("spare");
     let lb = Lb::start(
-        &config("    timeouts: { connect: 300ms }\n    backends: [@hang]"),
+        &over("    timeouts: { connect: 300ms }\n    backends: [@hang]"),
         &[("hang", addr), ("spare", spare.addr)],
     );
     let response = lb.get("web", "/hang");
@@ -294,7 +279,7 @@ fn a_connect_that_hangs_is_tried_elsewhere() {
     let (addr, _full) = full_backlog();
     let spare = Origin::named("spare");
     let lb = Lb::start(
-        &config("    timeouts: { connect: 300ms }\n    backends: [{ address: @hang, weight: 100 }, @spare]"),
+        &over("    timeouts: { connect: 300ms }\n    backends: [{ address: @hang, weight: 100 }, @spare]"),
         &[("hang", addr), ("spare", spare.addr)],
     );
     assert_eq!(lb.get("web", "/").text(), "spare");
@@ -322,7 +307,7 @@ fn a_backend_that_comes_up_late_is_found() {
     let listener = free_listener();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    let lb = Lb::start(&config("    backends: [@a]"), &[("a", addr)]);
+    let lb = Lb::start(&over("    backends: [@a]"), &[("a", addr)]);
     assert_eq!(lb.get("web", "/").status, 502);
     let origin = Origin::on(TcpListener::bind(addr).unwrap(), |_| Reply::ok("up"));
     assert_eq!(lb.get("web", "/").text(), "up");

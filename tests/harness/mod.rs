@@ -1,12 +1,14 @@
 //! What tests with several hosts stand on: hosts, the wires between them, servers and clients on them.
 //!
-//! A test target that includes this includes `e2e/harness` as `shared` as well.
+//! What the tests of layer 7 stand on comes along as `shared`, by which name a test target has it in its root.
 
 mod chatter;
 mod clients;
 mod echo;
 mod host;
 mod running;
+#[path = "../e2e/harness/mod.rs"]
+pub mod shared;
 mod space;
 mod switch;
 mod web;

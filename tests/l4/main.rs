@@ -20,7 +20,4 @@ mod sticks;
 #[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
 mod hosts;
 
-/// What the tests of layer 7 stand on serves here as well.
-#[path = "../e2e/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
-mod shared;
+use hosts::shared;

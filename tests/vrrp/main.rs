@@ -27,7 +27,4 @@ mod virtual_mac;
 #[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
 mod hosts;
 
-/// What the tests of layer 7 stand on serves here as well.
-#[path = "../e2e/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "this target uses a part of it")]
-mod shared;
+use hosts::shared;

@@ -145,38 +145,11 @@ pub fn enums() -> Vec<(&'static str, Constants)> {
 
 /// `NoBackend` is DROP_NO_BACKEND, `EvictExpired` is COUNT_EVICT_EXPIRED.
 pub fn counters() -> Constants {
-    use Counter::*;
-    let all = [
-        NoBackend,
-        NoRoute,
-        NoNeighbour,
-        TableFull,
-        SnatExhausted,
-        BackendDown,
-        Malformed,
-        Fragment,
-        Ttl,
-        TooBig,
-        NoFlow,
-        Egress,
-        Headroom,
-        EvictExpired,
-        EvictHalfOpen,
-        EvictClosing,
-        Stateless,
-        Adopted,
-        Rebound,
-        ResetSent,
-        IcmpSent,
-        IcmpForwarded,
-        Echo,
-        PassedUp,
-        LockBusy,
-    ];
+    let all = [&Counter::DROPS[..], &Counter::EVICTIONS, &Counter::EVENTS].concat();
     let name = |counter: Counter| {
-        let prefix = if (counter as u32) < EvictExpired as u32 { "DROP" } else { "COUNT" };
+        let prefix = if (counter as u32) < Counter::EvictExpired as u32 { "DROP" } else { "COUNT" };
         let upper = |c: char| if c.is_uppercase() { format!("_{c}") } else { c.to_uppercase().to_string() };
         prefix.to_owned() + &format!("{counter:?}").chars().map(upper).collect::<String>()
     };
-    all.map(|counter| (name(counter), counter as u32)).to_vec()
+    all.into_iter().map(|counter| (name(counter), counter as u32)).collect()
 }

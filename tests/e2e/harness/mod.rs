@@ -2,6 +2,7 @@
 
 mod certs;
 mod client;
+mod config;
 mod curl;
 pub mod h2;
 mod http1;
@@ -13,6 +14,7 @@ mod ports;
 
 pub use certs::{Authority, Leaf};
 pub use client::{Client, get};
+pub use config::{ONE, over};
 pub use curl::{Curl, curl};
 pub use http1::{Response, read_request, read_request_body, read_request_head};
 pub use lb::Lb;
