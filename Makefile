@@ -33,7 +33,7 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' deploy/debian/p* deploy/real-server/lb-real-server 'tests/*.sh')
-	git ls-files -z '*.py' | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
+	{ git ls-files -z '*.py'; git grep -Ilz '^#!/usr/bin/env python3'; } | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
 
 fuzz: ## run each fuzz target for SECONDS (60)
 	@.ci/setup build fuzz
