@@ -128,6 +128,50 @@ fn check_host_finds_what_this_machine_lacks() {
 }
 
 #[test]
+fn check_host_says_of_secrets_what_a_start_would_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = VALID.replace("127.0.0.1:18080", &free.to_string()).trim_end().to_owned()
+        + &format!(
+            "
+nodes: {{ a: {{ address: 192.0.2.1 }}, b: {{ address: 192.0.2.2 }} }}
+sync: {{ secret_file: {path}/between }}
+vrrp:
+  v:
+    interface: eth0
+    vrid: 1
+    addresses: [192.0.2.9/24]
+    auth: {{ hmac: {{ keys: [{{ id: 1, secret_file: {path}/key }}] }} }}
+admin: {{ socket: {path}/admin.sock }}
+metrics: off
+"
+        );
+    let file = write(&dir, "lb.yaml", &text);
+    let said = |words: &str, what: &str| {
+        let found = check(&file, &["--host", "--node", "a"]);
+        assert_eq!(found.code, Some(1), "{}", found.stderr);
+        let problem = found.stdout.lines().find(|line| line.starts_with("PROBLEM") && line.contains(what));
+        assert!(problem.is_some_and(|line| line.contains(words)), "{}", found.stdout);
+        let mut run = lb(&["run", "--node", "a", "-c"]);
+        run.arg(&file);
+        let ran = ran(run);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    };
+    said(&format!("cannot read the secret: {path}/key: No such file"), "virtual router v");
+    std::fs::write(dir.path().join("key"), "too short\n").unwrap();
+    said(&format!("cannot read the secret: {path}/key: a key has 32 to 64 bytes, not 9"), "virtual router v");
+    std::fs::write(dir.path().join("key"), "\n").unwrap();
+    said(&format!("cannot read the secret: {path}/key: there is nothing in it"), "virtual router v");
+    std::fs::write(dir.path().join("key"), "x".repeat(64)).unwrap();
+    let found = check(&file, &["--host", "--node", "a"]);
+    assert!(found.stdout.contains(&format!("ok       virtual router v: {path}/key can be read")), "{}", found.stdout);
+    let words = format!("cannot read `sync.secret_file`: {path}/between: No such file");
+    assert!(found.stdout.contains(&words), "{}", found.stdout);
+}
+
+#[test]
 fn clients_say_in_one_line_that_lb_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("admin.sock");

@@ -25,7 +25,7 @@ pub struct Check {
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Also look at this machine: descriptors, ports, certificates, directories, interfaces of layer 4
+    /// Also look at this machine: descriptors, ports, certificates, secrets, directories, interfaces of layer 4
     #[arg(long)]
     pub host: bool,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Can this machine, and this user, serve a configuration?
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -38,6 +38,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         }
     }
     findings.extend(layer4(config));
+    findings.extend(secrets(config));
     for pool in &config.pools {
         findings.extend(pool_findings(pool));
     }
@@ -65,6 +66,20 @@ fn layer4(config: &Config) -> Vec<Finding> {
         Ok(interfaces) => interfaces.into_iter().map(interface).collect(),
         Err(error) => vec![finding("layer 4", Err(problem(words(&error.into()))))],
     }
+}
+
+/// As they are read at a start.
+fn secrets(config: &Config) -> Vec<Finding> {
+    let tried = |what: String, tried: &str, read: io::Result<Vec<u8>>, path: &Path| {
+        let why = |error| problem(format!("cannot read {tried}: {error}"));
+        finding(what, read.map(|_| format!("{} can be read", path.display())).map_err(why))
+    };
+    let keys = config.vrrp.iter().flat_map(|router| router.auth.keys().iter().map(move |key| (&router.name, key)));
+    let keys =
+        keys.map(|(router, key)| tried(format!("virtual router {router}"), "the secret", key.read(), &key.secret.0));
+    let sync = config.sync.secret.iter();
+    let sync = sync.map(|secret| tried("sync".to_owned(), "`sync.secret_file`", secret.read(), &secret.0));
+    keys.chain(sync).collect()
 }
 
 fn interface(found: Interface) -> Finding {

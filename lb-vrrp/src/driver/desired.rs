@@ -126,10 +126,8 @@ fn auth(router: &VirtualRouter) -> Result<Auth, Error> {
 
 fn signing(hmac: &VrrpHmac) -> io::Result<HmacSettings> {
     let keys = hmac.keys.iter().map(|key| {
-        let bytes = key.secret.read()?;
-        let wrong =
-            || io::Error::other(format!("{}: a key has 32 to 64 bytes, not {}", key.secret.0.display(), bytes.len()));
-        Ok((key.id, Key::new(&bytes).ok_or_else(wrong)?))
+        let signs = Key::new(&key.read()?).ok_or(io::ErrorKind::InvalidData)?;
+        Ok((key.id, signs))
     });
     let keys = keys.collect::<io::Result<_>>()?;
     Ok(HmacSettings { keys, active: hmac.active, window: hmac.window, required: hmac.required })

@@ -1,10 +1,11 @@
 //! What a host needs to be one of several nodes that hold virtual addresses between them.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use lb_core::config::{Config, Node, Secret, VirtualRouter, VrrpAuth};
+use lb_core::config::{Config, Node, Secret, VirtualRouter};
 
 use super::firewall::{Fate, Packet, Ruleset};
 use super::interface::{self, interface_of};
@@ -101,21 +102,15 @@ fn judged(what: String, rules: &Ruleset, packet: &Packet<'_>, condition: &str) -
 
 /// Where they are readable to others, they are no secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
-    let keys = config.vrrp.iter().filter_map(|router| match &router.auth {
-        VrrpAuth::Hmac(hmac) => Some(hmac.keys.iter().map(|key| (&key.secret, 32..=64))),
-        VrrpAuth::None | VrrpAuth::Password(_) => None,
-    });
-    let sync = config.sync.secret.iter().map(|secret| (secret, 1..=usize::MAX));
-    keys.flatten().chain(sync).map(|(secret, sizes)| of_secret(secret, &sizes)).collect()
+    let keys = config.vrrp.iter().flat_map(|router| router.auth.keys());
+    let keys = keys.map(|key| of_secret(&key.secret, key.read()));
+    keys.chain(config.sync.secret.iter().map(|secret| of_secret(secret, secret.read()))).collect()
 }
 
-fn of_secret(secret: &Secret, sizes: &std::ops::RangeInclusive<usize>) -> Finding {
+fn of_secret(secret: &Secret, read: io::Result<Vec<u8>>) -> Finding {
     let path = secret.0.display();
-    let result = match secret.read() {
+    let result = match read {
         Err(error) => Err(problem(error)),
-        Ok(bytes) if !sizes.contains(&bytes.len()) => {
-            Err(problem(format!("has {} bytes, and needs {} to {}", bytes.len(), sizes.start(), sizes.end())))
-        }
         Ok(_) if std::fs::metadata(&secret.0).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) => {
             Err(warning("everybody on this host can read it"))
         }
@@ -154,6 +149,7 @@ fn of_the_segment(machine: &Machine, config: &Config) -> Vec<Finding> {
 mod tests {
     use std::fs;
 
+    use lb_core::config::HmacKey;
     use tempfile::TempDir;
 
     use super::*;
@@ -172,10 +168,11 @@ mod tests {
     fn a_secret_is_there_long_enough_and_nobody_elses() {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("key");
-        let line = || of_secret(&Secret(file.clone()), &(32..=64)).to_string();
+        let key = HmacKey { id: 1, secret: Secret(file.clone()) };
+        let line = || of_secret(&key.secret, key.read()).to_string();
         assert!(line().starts_with("PROBLEM") && line().contains("No such file"), "{}", line());
         fs::write(&file, "short").unwrap();
-        assert!(line().contains("has 5 bytes, and needs 32 to 64"), "{}", line());
+        assert!(line().contains("a key has 32 to 64 bytes, not 5"), "{}", line());
         fs::write(&file, "x".repeat(32)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(line().starts_with("warning") && line().contains("everybody"), "{}", line());

@@ -1,8 +1,10 @@
 //! The machines that share a file, and the addresses that one of them holds at a time.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,10 +184,20 @@ pub enum VrrpAuth {
     Hmac(VrrpHmac),
 }
 
+impl VrrpAuth {
+    /// Those that are in files.
+    pub fn keys(&self) -> &[HmacKey] {
+        match self {
+            VrrpAuth::Hmac(hmac) => &hmac.keys,
+            VrrpAuth::None | VrrpAuth::Password(_) => &[],
+        }
+    }
+}
+
 /// The same on all nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VrrpHmac {
-    /// At least one; their ids differ. A secret has 32 to 64 bytes.
+    /// At least one; their ids differ.
     pub keys: Vec<HmacKey>,
     /// The id of one of them: it signs what is sent.
     pub active: u8,
@@ -201,6 +213,22 @@ pub struct HmacKey {
     pub secret: Secret,
 }
 
+impl HmacKey {
+    /// As keepalived has it.
+    const BYTES: RangeInclusive<usize> = 32..=64;
+
+    /// As [`Secret::read`].
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let bytes = self.secret.read()?;
+        if Self::BYTES.contains(&bytes.len()) {
+            return Ok(bytes);
+        }
+        let (least, most) = Self::BYTES.into_inner();
+        let why = format!("a key has {least} to {most} bytes, not {}", bytes.len());
+        Err(self.secret.error(io::ErrorKind::InvalidData, &why))
+    }
+}
+
 /// A file with something that only the nodes know. It is read when it is needed, and again on every reload; the
 /// configuration never holds what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -210,12 +238,19 @@ pub struct Secret(pub PathBuf);
 impl Secret {
     /// The bytes of the file, without line breaks at its end; never empty. The error names the file.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.0.display()));
-        let mut bytes = std::fs::read(&self.0).map_err(named)?;
+        let mut bytes = std::fs::read(&self.0).map_err(|error| self.error(error.kind(), &error))?;
         while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             bytes.pop();
         }
-        if bytes.is_empty() { Err(named(io::Error::from(io::ErrorKind::UnexpectedEof))) } else { Ok(bytes) }
+        if bytes.is_empty() {
+            Err(self.error(io::ErrorKind::InvalidData, &"there is nothing in it"))
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    fn error(&self, kind: io::ErrorKind, why: &dyn Display) -> io::Error {
+        io::Error::new(kind, format!("{}: {why}", self.0.display()))
     }
 }
 
