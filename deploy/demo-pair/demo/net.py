@@ -36,6 +36,8 @@ class Net:
             self.wire(node, "eth0", "lan", f"203.0.113.{number}")
             self.wire(node, "eth1", "back", f"10.0.0.{number}")
             self.sysctl(node, "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
+            self.hears_its_own(node, "eth0")
+            self.hears_its_own(node, "eth1")
         for server, number in SERVERS.items():
             self.wire_server(server, number)
         return self
@@ -47,6 +49,10 @@ class Net:
             process.wait()
         for path in pathlib.Path("/run/netns").glob(self.prefix + "*"):
             subprocess.run(["ip", "netns", "delete", path.name], check=False)
+
+    def hears_its_own(self, node, interface):
+        """As a network card does. A bridge floods what it cannot place, and the other node would forward it early."""
+        self.ip("switch", f"link set {node}-{interface} type bridge_slave flood off")
 
     def wire_server(self, server, number):
         """Silent about the VIP, which dr needs it to have (deploy/real-server does this on a real one)."""
@@ -72,6 +78,8 @@ class Net:
         for interface, bridge in (("eth0", "lan"), ("eth1", "back")):
             where = f"master {bridge}" if is_in else "nomaster"
             self.ip("switch", f"link set {node}-{interface} {where}")
+            if is_in:
+                self.hears_its_own(node, interface)
 
     def holder(self):
         """Which nodes have the VIP."""
