@@ -227,6 +227,20 @@ fn completions_know_every_verb() {
     }
 }
 
+/// Where an edit went wrong, `lb reload` is what says so, and `lb status` goes on.
+#[test]
+fn clients_find_the_socket_in_a_broken_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let valid = format!("{VALID}admin: {{ socket: '{}/from-file.sock' }}\n", dir.path().display());
+    let tried = |text: &str| ran(lb(&["reload", "-c", write(&dir, "lb.yaml", text).to_str().unwrap()])).stderr;
+    for broken in [valid.replace("pool: web", "pool: '${NOBODY}'"), format!("{valid}nonsense: 1\npools: {{}}\n")] {
+        assert!(tried(&broken).contains("from-file.sock: is lb running?"), "{}", tried(&broken));
+    }
+    for unclear in [valid.replace("pool: web", "pool: [web"), valid.replace("from-file.sock", "${NOBODY}")] {
+        assert!(tried(&unclear).contains("does not say where lb listens"), "{}", tried(&unclear));
+    }
+}
+
 #[test]
 fn there_is_a_man_page_for_every_verb() {
     let dir = tempfile::tempdir().unwrap();
