@@ -71,7 +71,7 @@ pub struct Backend {
     /// As `lb status` names it
     #[arg(value_name = "POOL/BACKEND")]
     pub backend: String,
-    /// Wait until it has no request in flight (with ready: until it takes requests)
+    /// Wait until it has no request in flight and no established flow (with ready: until it takes requests)
     #[arg(long)]
     pub wait: bool,
     /// How long --wait waits
