@@ -5,73 +5,26 @@
 //! store, then `vips`. Removals go the other way round, those from `vips` before it grows. What is
 //! unchanged is not written.
 
+mod capacity;
+mod change;
+mod ring;
 mod snat;
+#[cfg(test)]
+mod tests;
+mod vips;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::abi::{Addr, Dest, Frontend, Port, VipKey, dest_state};
 use crate::desired::{Desired, DesiredDest, DesiredFrontend, SnatPorts};
-use crate::hash::addr_bit;
 use crate::ids::Places;
 use crate::regions::Regions;
+use ring::Written;
 
-/// One write.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operation {
-    /// `base` is even: the array has two entries to an element.
-    WriteRing {
-        base: u32,
-        entries: Vec<u32>,
-    },
-    WriteSnat {
-        index: u32,
-        address: Addr,
-    },
-    WriteDest {
-        index: u32,
-        dest: Dest,
-    },
-    /// Everything but `ring`.
-    WriteFrontend {
-        index: u32,
-        frontend: Frontend,
-    },
-    SetRing {
-        index: u32,
-        ring: u64,
-    },
-    InsertVip {
-        key: VipKey,
-        index: u32,
-    },
-    RemoveVip {
-        key: VipKey,
-    },
-    WriteVipBits(Box<VipBits>),
-    WriteLimits {
-        ports: SnatPorts,
-        new_flows: u32,
-    },
-    /// Nothing is left of what stood there before: no load, no statistics.
-    ClearDest {
-        index: u32,
-    },
-}
-
-pub type VipBits = [u64; 64];
-
-/// How much the maps hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Capacity {
-    pub frontends: u32,
-    pub dests: u32,
-    /// Entries, two to an element.
-    pub ring_entries: u32,
-    pub vips: u32,
-    pub snat: u32,
-}
+pub use capacity::{Capacity, TooMuch, entries_needed};
+pub use change::{Change, Operation, VipBits};
+pub use ring::unpack;
 
 /// A destination is the same as long as these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,20 +33,6 @@ pub struct DestKey {
     pub addr: Addr,
     pub port: Port,
     pub mode: u8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    #[error("{wanted} layer-4 frontends, and the maps hold {most}")]
-    Frontends { wanted: u32, most: u32 },
-    #[error("{wanted} backends of layer-4 frontends, and the maps hold {most}")]
-    Dests { wanted: u32, most: u32 },
-    #[error("the rings of the schedulers take {wanted} entries, and the maps hold {most}")]
-    Rings { wanted: u32, most: u32 },
-    #[error("{wanted} addresses and ports of layer-4 frontends, and the maps hold {most}")]
-    Vips { wanted: u32, most: u32 },
-    #[error("{wanted} addresses for `snat`, and the maps hold {most}")]
-    Snat { wanted: u32, most: u32 },
 }
 
 /// The content of the maps as this process knows it, and who has which place.
@@ -111,13 +50,6 @@ pub struct Layout {
     vip_bits: Box<VipBits>,
     snat: Vec<Addr>,
     limits: Option<(SnatPorts, u32)>,
-}
-
-/// The ring of one frontend, as it stands in the map.
-#[derive(Debug, Clone)]
-struct Written {
-    base: u32,
-    entries: Arc<[u32]>,
 }
 
 /// What was found in pinned maps.
@@ -176,31 +108,6 @@ impl Layout {
         layout.snat = found.snat;
         layout.limits = Some(found.limits);
         layout
-    }
-
-    fn restore_ring(&mut self, index: u32, entries: Vec<u32>) {
-        let Some(frontend) = self.frontends.get(&index) else { return };
-        let (base, _) = unpack(frontend.ring);
-        if base.is_multiple_of(2) && self.regions.reserve(base / 2, elements(entries.len())) {
-            self.rings.insert(index, Written { base, entries: entries.into() });
-        }
-    }
-
-    /// Does it fit, whatever the health of the backends will be?
-    pub fn check(&self, desired: &Desired) -> Result<(), TooMuch> {
-        let (needed, most) = (entries_needed(desired), self.capacity);
-        match () {
-            () if needed.frontends > most.frontends => {
-                Err(TooMuch::Frontends { wanted: needed.frontends, most: most.frontends })
-            }
-            () if needed.dests > most.dests => Err(TooMuch::Dests { wanted: needed.dests, most: most.dests }),
-            () if needed.ring_entries > most.ring_entries => {
-                Err(TooMuch::Rings { wanted: needed.ring_entries, most: most.ring_entries })
-            }
-            () if needed.vips > most.vips => Err(TooMuch::Vips { wanted: needed.vips, most: most.vips }),
-            () if needed.snat > most.snat => Err(TooMuch::Snat { wanted: needed.snat, most: most.snat }),
-            () => Ok(()),
-        }
     }
 
     /// The writes that make the maps hold `desired`; from then on this layout counts on them.
@@ -352,73 +259,6 @@ impl Layout {
         }
     }
 
-    /// What `ring` of the frontend shall be.
-    fn write_ring(
-        &mut self,
-        desired: &DesiredFrontend,
-        place: u32,
-        dests: &[u32],
-        now: Instant,
-        change: &mut Change,
-    ) -> u64 {
-        let entries: Arc<[u32]> = desired.ring.entries.iter().map(|i| dests[*i as usize]).collect();
-        if let Some(written) = self.rings.get(&place).filter(|written| written.entries == entries) {
-            return pack(written.base, entries.len());
-        }
-        let Some(element) = self.regions.allocate(elements(entries.len()), now) else {
-            change.deferred = true;
-            return self.rings.get(&place).map_or(0, |written| pack(written.base, written.entries.len()));
-        };
-        let base = element * 2;
-        if !entries.is_empty() {
-            change.push(Operation::WriteRing { base, entries: entries.to_vec() });
-        }
-        let ring = pack(base, entries.len());
-        if let Some(old) = self.rings.insert(place, Written { base, entries }) {
-            self.release(&old, now);
-        }
-        ring
-    }
-
-    fn release(&mut self, ring: &Written, now: Instant) {
-        self.regions.release(ring.base / 2, elements(ring.entries.len()), now);
-    }
-
-    fn insert_vips(&mut self, desired: &Desired, places: &[u32], change: &mut Change) {
-        let mut wanted = HashMap::new();
-        for (key, frontend) in vip_targets(desired) {
-            wanted.entry(key).or_insert(places[frontend]);
-        }
-        // The bits first: a set bit only makes the program look.
-        let mut bits = self.vip_bits.clone();
-        wanted.keys().for_each(|key| set_bit(&mut bits, &key.addr));
-        self.put_vip_bits(bits, change);
-        // Old keys before new ones, since the map may not hold both. What they lead to goes later.
-        let old: Vec<VipKey> = self.vips.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-        for key in old {
-            self.vips.remove(&key);
-            change.push(Operation::RemoveVip { key });
-        }
-        for (key, index) in &wanted {
-            if self.vips.insert(*key, *index) != Some(*index) {
-                change.push(Operation::InsertVip { key: *key, index: *index });
-            }
-        }
-    }
-
-    fn forget_vip_bits(&mut self, desired: &Desired, change: &mut Change) {
-        let mut bits = Box::new([0; 64]);
-        desired.frontends.iter().for_each(|f| set_bit(&mut bits, &f.key.addr));
-        self.put_vip_bits(bits, change);
-    }
-
-    fn put_vip_bits(&mut self, bits: Box<VipBits>, change: &mut Change) {
-        if self.vip_bits != bits {
-            self.vip_bits = bits.clone();
-            change.push(Operation::WriteVipBits(bits));
-        }
-    }
-
     fn unuse_frontend(&mut self, key: &VipKey, now: Instant, change: &mut Change) {
         // Its place may have gone to another one by now.
         let Some((index, frontend)) = self.frontends.iter().find(|(_, f)| vip_key(f) == *key && f.used != 0) else {
@@ -447,45 +287,6 @@ impl Layout {
             self.put_dest(index, dest, change);
         }
     }
-}
-
-/// What is to be written, in this order.
-#[derive(Debug, Default)]
-pub struct Change {
-    pub operations: Vec<Operation>,
-    /// Some ring found no room, for the old ones rest: the same change is due again after the grace.
-    pub deferred: bool,
-}
-
-impl Change {
-    fn push(&mut self, operation: Operation) {
-        self.operations.push(operation);
-    }
-}
-
-/// What a configuration takes, whatever the health of its backends will be.
-pub fn entries_needed(desired: &Desired) -> Capacity {
-    let sum = |count: fn(&DesiredFrontend) -> usize| desired.frontends.iter().map(count).sum::<usize>() as u32;
-    let snat: HashSet<&Vec<Addr>> = desired.frontends.iter().map(|f| &f.snat).collect();
-    Capacity {
-        frontends: desired.frontends.len() as u32,
-        dests: sum(|f| f.dests.len()),
-        // A new ring is written beside the old one; each begins at an even entry.
-        ring_entries: 2 * sum(|f| f.ring.entries.len().max(f.dests.len()) + 1),
-        vips: vip_targets(desired).map(|(key, _)| key).collect::<HashSet<_>>().len() as u32,
-        snat: snat.iter().map(|list| list.len()).sum::<usize>() as u32,
-    }
-}
-
-/// All keys of `vips`, each with the index of a frontend; the first one of a key counts. For each
-/// address there is one under which echo requests are answered.
-fn vip_targets(desired: &Desired) -> impl Iterator<Item = (VipKey, usize)> {
-    let echo = |key: &VipKey| {
-        let is_v4 = std::net::IpAddr::from(key.addr).is_ipv4();
-        let proto = if is_v4 { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
-        VipKey { port: Port::default(), proto: proto as u8, ..*key }
-    };
-    desired.frontends.iter().enumerate().flat_map(move |(i, f)| [(f.key, i), (echo(&f.key), i)])
 }
 
 fn frontend(desired: &DesiredFrontend, snat: u32) -> Frontend {
@@ -525,24 +326,3 @@ fn dest_key(frontend: VipKey, dest: &Dest) -> DestKey {
 fn vip_key(frontend: &Frontend) -> VipKey {
     VipKey { addr: frontend.addr, port: frontend.port, proto: frontend.proto, zero: [0; 5] }
 }
-
-fn set_bit(bits: &mut VipBits, addr: &Addr) {
-    let bit = addr_bit(addr);
-    bits[bit >> 6] |= 1 << (bit & 63);
-}
-
-/// Base and size of a ring, in entries.
-pub fn unpack(ring: u64) -> (u32, u32) {
-    ((ring >> 32) as u32, ring as u32)
-}
-
-fn pack(base: u32, size: usize) -> u64 {
-    if size == 0 { 0 } else { u64::from(base) << 32 | size as u64 }
-}
-
-fn elements(entries: usize) -> u32 {
-    (entries as u32).div_ceil(2)
-}
-
-#[cfg(test)]
-mod tests;

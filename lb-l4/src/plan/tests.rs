@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::abi::{mode, on_down, scheduler};
 use crate::desired::Timeouts;
+use crate::hash::addr_bit;
 use crate::regions::GRACE;
 use crate::rings::{Member, Ring};
 
@@ -82,7 +83,7 @@ impl Memory {
     }
 
     fn holds(&self, desired: &Desired) -> Result<(), TestCaseError> {
-        let keys: HashSet<VipKey> = vip_targets(desired).map(|(key, _)| key).collect();
+        let keys: HashSet<VipKey> = vips::targets(desired).map(|(key, _)| key).collect();
         prop_assert_eq!(self.vips.keys().copied().collect::<HashSet<_>>(), keys);
         for wanted in &desired.frontends {
             let place = self.vips[&wanted.key];
