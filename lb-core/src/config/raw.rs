@@ -441,6 +441,8 @@ keys! {
         repeat: u8 = 5, 1..=100;
         /// As many again after this, or `off`.
         again: Every = Every::Time(secs(5)), Every::Time(ms(100))..=Every::Off;
+        /// Between two of them, of whichever address; for switches and neighbours that a thousand at once are too many for.
+        spacing: Duration = Duration::ZERO, Duration::ZERO..=secs(1);
         /// One for each address ever so often, or `off`.
         refresh: Every = Every::Time(secs(60)), Every::Time(secs(1))..=Every::Off;
     }

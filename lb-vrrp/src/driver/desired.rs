@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use lb_core::config::{
@@ -29,6 +30,8 @@ pub struct Desired {
     /// What adverts are sent from; `None`: what the interface has.
     pub source: Option<IpAddr>,
     pub addresses: Vec<IpNet>,
+    /// Between two announcements.
+    pub spacing: Duration,
     pub track: Vec<Track>,
 }
 
@@ -76,6 +79,7 @@ fn one(config: &Config, router: &VirtualRouter) -> Result<Desired, Error> {
         },
         source: node.filter(|_| !place.multicast).and_then(|node| node.address_of(router.is_v6())),
         addresses: router.addresses.clone(),
+        spacing: router.garp.spacing,
         track: router.track.clone(),
         place,
     })

@@ -28,7 +28,7 @@ pub struct Holding<S> {
     pub pending: Pending,
     /// A reload took them out, and they are still there.
     pub dropped: Vec<IpNet>,
-    /// The queue of its interface was full: work goes on then.
+    /// Nothing is announced before: frames are to be spaced, or the queue of the interface was full.
     pub pause: Option<Time>,
     /// Ends when nothing is left.
     pub is_released: bool,
@@ -73,8 +73,10 @@ impl<S> Holding<S> {
 
     /// When it has something to do, and be it at once.
     pub fn next_work(&self) -> Option<Time> {
-        let has_work = !self.pending.is_empty() || !self.dropped.is_empty();
-        has_work.then(|| self.pause.unwrap_or(Time::ZERO))
+        if self.pending.changes() || !self.dropped.is_empty() {
+            return Some(Time::ZERO);
+        }
+        (!self.pending.is_empty()).then(|| self.pause.unwrap_or(Time::ZERO))
     }
 
     pub fn forget_work(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -72,6 +73,8 @@ pub struct Charge {
     pub addresses: Vec<IpNet>,
     /// Frames for each address after a reload.
     pub repeat: u8,
+    /// Between two frames.
+    pub spacing: Duration,
     /// Interfaces whose state is to be told.
     pub tracked: Vec<String>,
     pub board: Arc<Board>,

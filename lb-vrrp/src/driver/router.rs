@@ -67,7 +67,7 @@ impl<S> Router<S> {
     }
 
     pub fn charge(&self) -> Charge {
-        let Desired { place, accept, source, addresses, settings, track, .. } = &self.desired;
+        let Desired { place, accept, source, addresses, spacing, settings, track, .. } = &self.desired;
         let tracked = track.iter().filter_map(|track| match &track.what {
             Tracked::Interface(name) => Some(name.clone()),
             Tracked::Pool { .. } | Tracked::Script(_) => None,
@@ -79,6 +79,7 @@ impl<S> Router<S> {
             source: *source,
             addresses: addresses.clone(),
             repeat: settings.garp.repeat,
+            spacing: *spacing,
             tracked: tracked.collect(),
             board: self.board.clone(),
         }

@@ -37,6 +37,11 @@ impl Pending {
         self.change.is_none() && self.announce.is_none()
     }
 
+    /// Are addresses to be added or removed?
+    pub fn changes(&self) -> bool {
+        self.change.is_some()
+    }
+
     /// From the first one on, whatever was under way.
     pub fn add(&mut self) {
         self.change = Some(Change { adds: true, next: 0 });
@@ -47,13 +52,15 @@ impl Pending {
         *self = Self { change: Some(Change { adds: false, next: 0 }), announce: None };
     }
 
-    /// So many frames for each address, round by round; not before all addresses are there.
+    /// So many frames for each address, round by round; not before all addresses are there. A round that is under way
+    /// comes to its end first: with many addresses, spaced, there may be others before that.
     pub fn announce(&mut self, rounds: u8) {
         if rounds == 0 {
             return;
         }
-        let before = self.announce.take().map_or(0, |announce| announce.rounds);
-        self.announce = Some(Announce { rounds: rounds.max(before), next: 0 });
+        let Announce { rounds: before, next } = self.announce.take().unwrap_or(Announce { rounds: 0, next: 0 });
+        let rounds = rounds.saturating_add(u8::from(next > 0));
+        self.announce = Some(Announce { rounds: rounds.max(before), next });
     }
 
     /// The last slice was not announced from there on.
@@ -143,12 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn a_second_announcement_begins_anew_and_forgets_no_round() {
+    fn a_second_announcement_forgets_no_round_and_does_not_begin_anew() {
         let mut pending = Pending::default();
         pending.announce(3);
         assert_eq!(pending.next(100), Some(Slice::Announce(0..64)));
         pending.announce(1);
-        assert_eq!(all(&mut pending, 100).len(), 6);
+        assert_eq!(all(&mut pending, 100).len(), 5);
+        pending.announce(1);
+        assert_eq!(pending.next(100), Some(Slice::Announce(0..64)));
+        pending.announce(1);
+        let rest = [Slice::Announce(64..100), Slice::Announce(0..64), Slice::Announce(64..100)];
+        assert_eq!(all(&mut pending, 100), rest);
     }
 
     #[test]

@@ -222,6 +222,7 @@ fn desired(priority: u8, count: usize) -> Desired {
         wire: Wire { version, family, vrid, interval: INTERVAL, peers, auth: Auth::None, pseudo_header: true },
         source: Some(ip(HERE)),
         addresses,
+        spacing: Duration::ZERO,
         track: Vec::new(),
     }
 }
@@ -278,7 +279,7 @@ impl Scene {
             self.exchange();
             self.hands.settle();
             let is_quiet = self.node.network.orders.is_empty() && self.hands.findings.is_empty();
-            if is_quiet && self.hands.next_work().is_none() {
+            if is_quiet && self.hands.next_work().is_none_or(|work| work > self.now) {
                 return self.node.show();
             }
         }
@@ -298,7 +299,8 @@ impl Scene {
     /// Everything that is due, when it is due.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(deadline) = self.node.next_deadline().filter(|deadline| *deadline <= end) {
+        let next = |scene: &Self| scene.node.next_deadline().into_iter().chain(scene.hands.next_work()).min();
+        while let Some(deadline) = next(self).filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
             self.node.begin(self.now);
             self.node.expire();
@@ -356,6 +358,27 @@ fn who_hears_a_higher_priority_lets_go_and_says_who_is_active() {
     assert_eq!(scene.role(), Role::Backup);
     assert!(scene.kernel().held.is_empty());
     assert_eq!(scene.board.shown().active_router, Some((ip(THERE), 150)));
+}
+
+/// Adverts go on meanwhile; and what is taken away goes at once.
+#[test]
+fn announcements_keep_their_distance() {
+    let spaced = |spacing| Desired { spacing, ..desired(200, 100) };
+    let mut scene = Scene::running(spaced(Duration::from_millis(10)));
+    scene.pass(INTERVAL * 4);
+    assert_eq!(scene.role(), Role::Active);
+    let first = scene.kernel().announced;
+    assert!((1..100).contains(&first), "{first}");
+    let sent = scene.sent().len();
+    scene.pass(Duration::from_millis(500));
+    assert_eq!(scene.kernel().announced, first + 50);
+    assert!(scene.sent().len() > sent);
+    scene.pass(Duration::from_secs(2));
+    assert_eq!(scene.kernel().announced, 200, "twice each");
+    scene.apply(spaced(Duration::from_secs(1)));
+    scene.change(Change::Address { index: 2, address: Address { ours: true, ..address(net(1)) }, added: false });
+    assert_eq!(scene.hear(THERE, 250), Known::Ours);
+    assert!(scene.kernel().held.is_empty());
 }
 
 #[test]

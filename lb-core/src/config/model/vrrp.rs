@@ -138,6 +138,8 @@ pub struct VrrpGarp {
     pub repeat: u8,
     /// As many again after this.
     pub again: Option<Duration>,
+    /// Between two frames; zero: none.
+    pub spacing: Duration,
     /// One for each address, ever so often.
     pub refresh: Option<Duration>,
 }

@@ -73,6 +73,7 @@ fn garp(garp: &VrrpGarp) -> Value {
     Keys::new()
         .set("repeat", garp.repeat)
         .scalar("again", &every(garp.again))
+        .scalar("spacing", &garp.spacing)
         .scalar("refresh", &every(garp.refresh))
         .value()
 }

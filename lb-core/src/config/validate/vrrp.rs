@@ -240,7 +240,12 @@ fn preempt(delay: PreemptDelay) -> VrrpPreempt {
 
 fn garp(entry: &Entry<raw::Garp>) -> model::VrrpGarp {
     let garp = entry.value().cloned().unwrap_or_default();
-    model::VrrpGarp { repeat: garp.repeat(), again: time(garp.again()), refresh: time(garp.refresh()) }
+    model::VrrpGarp {
+        repeat: garp.repeat(),
+        again: time(garp.again()),
+        spacing: garp.spacing(),
+        refresh: time(garp.refresh()),
+    }
 }
 
 fn time(every: Every) -> Option<Duration> {

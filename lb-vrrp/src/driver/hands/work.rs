@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Hands;
 use crate::driver::holding::Holding;
 use crate::driver::kernel::Kernel;
-use crate::driver::letters::Doing;
+use crate::driver::letters::{Charge, Doing};
 use crate::driver::slices::{SLICE, Slice};
 use crate::net::Link;
 use crate::packet::{Frame, announcement};
@@ -74,15 +74,19 @@ impl<K: Kernel> Hands<K> {
             return;
         }
         let forwards = self.kernel.forwards(link, family);
-        let addresses = holding.charge.addresses.get(range.clone()).unwrap_or_default();
-        let frames: Vec<Frame> = addresses.iter().map(|ip| announcement(ip.addr(), mac, forwards)).collect();
+        let Charge { addresses, spacing, .. } = &holding.charge;
+        let (addresses, spacing) = (addresses.get(range.clone()).unwrap_or_default(), *spacing);
+        let most = if spacing.is_zero() { SLICE } else { 1 };
+        let announced = addresses.iter().take(most).map(|ip| announcement(ip.addr(), mac, forwards));
+        let (frames, count) = (announced.collect::<Vec<Frame>>(), addresses.len());
         match self.kernel.announce(link, &frames) {
             Ok(sent) => {
                 holding.charge.board.counters.announcements.add(sent as u64);
-                if sent < frames.len() {
+                if sent < count {
                     holding.pending.announce_from(range.start + sent);
-                    holding.pause = Some(self.now + FULL);
                 }
+                let wait = if sent < frames.len() { FULL.max(spacing) } else { spacing };
+                holding.pause = (!wait.is_zero()).then(|| self.now + wait);
             }
             Err(errno) => {
                 let id = holding.charge.id;
