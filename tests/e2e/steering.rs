@@ -104,6 +104,10 @@ fn explain_names_the_way() {
     lb.cli_ok(&["backend", "maint", "web/first"]);
     let said = lb.cli_ok(&["explain", &lb.url("web", "/path")]);
     assert!(said.contains("maint") && said.contains("second"), "{said}");
+
+    let other = lb.cli(&["explain", &lb.url("web", "/").replace("http:", "ftp:")]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("is not a URL: expected http://"));
 }
 
 #[test]
