@@ -15,7 +15,7 @@
 //! | [`control`] | all of it together, for one data plane |
 //! | [`watch`], [`sweep`] | what goes on beside: neighbours, links, flows that age |
 //! | [`sync`] | flows that the nodes of a file tell each other |
-//! | [`report`], [`collector`], [`flows`], [`samples`], [`explain`] | what people and Prometheus see |
+//! | [`report`], [`mod@collector`], [`flows`], [`samples`], [`explain`] | what people and Prometheus see |
 //! | [`tier`], [`error`] | what the supervisor sees |
 
 pub mod abi;

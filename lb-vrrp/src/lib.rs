@@ -11,7 +11,7 @@
 //! | [`driver`] | the thread that drives the machines |
 //! | [`track`] | pools and scripts that are tracked |
 //! | [`notify`] | hooks: programs that are told of changes of role |
-//! | [`report`], [`collector`] | what people and Prometheus see |
+//! | [`report`], [`mod@collector`] | what people and Prometheus see |
 //! | [`tier`], [`error`] | what the supervisor sees |
 //!
 //! The first five do no I/O and read no clock: the driver passes in packets, link changes and the time, and carries

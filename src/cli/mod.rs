@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`serve`] | run, demo, and detach, which ends what they leave at work |
 //! | [`ask`] | those that ask the running lb, or command it |
-//! | [`file`] | those that look at a file, or at this machine |
+//! | [`mod@file`] | those that look at a file, or at this machine |
 //! | [`shell`] | completions and man pages |
 
 mod ask;
