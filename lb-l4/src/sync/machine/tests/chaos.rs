@@ -22,6 +22,8 @@ enum Step {
 enum Rough {
     /// A restart before the others have been told everything.
     Crash { node: usize },
+    /// Everything takes longer, for all.
+    Slow { latency: u64 },
     /// It gets a CPU only now and then. Ages do not tell how long a datagram has waited for that.
     Busy { node: usize, pace: u64 },
     /// Two lose each other while a dump may be under way.
@@ -46,6 +48,7 @@ fn rough() -> impl Strategy<Value = Step> {
     let rough = prop_oneof![
         2 => (0..3usize).prop_map(|node| Rough::Crash { node }),
         2 => (0..3usize, pace).prop_map(|(node, pace)| Rough::Busy { node, pace }),
+        1 => prop_oneof![Just(0u64), 1..900u64].prop_map(|latency| Rough::Slow { latency }),
         1 => (0..3usize, 0..3usize, 1..200u64).prop_map(|(node, other, ms)| Rough::Miss { node, other, ms }),
     ];
     prop_oneof![3 => step(), 1 => rough.prop_map(Step::Rough)]
@@ -115,6 +118,7 @@ impl Life {
     fn suffer(&mut self, rough: Rough) {
         match rough {
             Rough::Crash { node } if node < self.nodes() && !self.cut => self.world.restart(node),
+            Rough::Slow { latency } => self.world.latency = latency,
             Rough::Busy { node, pace } if node < self.nodes() => self.world.pace[node] = pace,
             Rough::Miss { node, other, ms } if node != other && node.max(other) < self.nodes() && !self.cut => {
                 self.world.set_joined(node, other, false);
@@ -130,8 +134,9 @@ impl Life {
             self.heal();
         }
         self.world.pace.fill(1);
+        self.world.latency = 0;
         self.world.weather = Weather { lost: 10, delay: 5 };
-        self.world.run(3000);
+        self.world.run(4000);
         self.world.weather = FINE;
         self.world.run(1500);
     }
