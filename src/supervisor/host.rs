@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use caps::{CapSet, Capability, CapsHashSet};
 use lb_core::config::Config;
+use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use tracing::{debug, warn};
@@ -30,6 +31,16 @@ pub fn raise_descriptor_limit() {
 /// Layer 4 lives on in one place for each network namespace.
 pub fn layer4_options() -> lb_l4::Options {
     lb_l4::Options { directory: lb_l4::directory::default_path() }
+}
+
+/// What the file names and this host does not have. It may come later, so it is no error.
+pub fn missing(config: &Config) -> Vec<String> {
+    let without = config.vrrp.iter().filter(|router| if_nametoindex(router.interface.as_str()).is_err());
+    let told = without.map(|router| {
+        let (interface, name) = (&router.interface, &router.name);
+        format!("there is no interface `{interface}` here: virtual router `{name}` is in fault until it comes")
+    });
+    told.collect()
 }
 
 /// Gives up all capabilities but [`KEPT`] (and [`LAYER4`] and [`VRRP`] where the configuration has such things), and

@@ -13,14 +13,14 @@ use lb_core::config::{self, Config, ConfigDiff, LoadError, Loaded};
 use lb_core::snapshot::Snapshot;
 use lb_l7::Prepared;
 use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::clock::{now, wall_clock};
 use super::endpoints::PreparedEndpoints;
-use super::service;
 use super::start::{Stack, Supervisor, workers};
 use super::watch::FileWatch;
-use crate::admin::messages::{LastReload, ReloadReport, ReloadResult};
+use super::{host, service};
+use crate::admin::messages::{LastReload, Phase, ReloadReport, ReloadResult};
 use crate::exit::words;
 use crate::identity::require_node;
 
@@ -82,7 +82,11 @@ impl Supervisor {
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> ReloadReport {
         let stack = self.stack.clone().lock_owned().await;
         let Ok(stack) = OwnedMutexGuard::try_map(stack, Option::as_mut) else {
-            return self.refused(&anyhow!("lb is about to end"), Duration::ZERO);
+            let why = match self.phase() {
+                Phase::Starting => "lb is still starting: try again",
+                Phase::Serving | Phase::Draining => "lb is about to end",
+            };
+            return self.refused(&anyhow!(why), Duration::ZERO);
         };
         service::reloading();
         let supervisor = self.clone();
@@ -127,7 +131,8 @@ impl Supervisor {
         let forwarder = self.forwarder.prepare(snapshot.clone())?;
         let vrrp = self.vrrp.prepare(&snapshot)?;
         let peers = self.peers.prepare(&config)?;
-        Ok(Ready { snapshot, tier, forwarder, vrrp, peers, endpoints, watch, changes, warnings: warnings.to_string() })
+        let warnings = with_missing(warnings.to_string(), &config);
+        Ok(Ready { snapshot, tier, forwarder, vrrp, peers, endpoints, watch, changes, warnings })
     }
 
     fn commit(self: &Arc<Self>, stack: &mut Stack, ready: Ready, trigger: Trigger, begin: Instant) -> ReloadReport {
@@ -164,6 +169,15 @@ impl Supervisor {
         self.reloads.record(ReloadResult::Refused, took, errors.clone());
         report(ReloadResult::Refused, &self.snapshot(), took, Texts { errors, ..Texts::default() })
     }
+}
+
+fn with_missing(mut warnings: String, config: &Config) -> String {
+    for missing in host::missing(config) {
+        warn!("{missing}");
+        let gap = if warnings.is_empty() || warnings.ends_with('\n') { "" } else { "\n" };
+        warnings += &format!("{gap}warning: {missing}");
+    }
+    warnings
 }
 
 #[derive(Default)]

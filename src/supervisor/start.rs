@@ -86,6 +86,9 @@ impl Supervisor {
         for warning in loaded.warnings.iter() {
             warn!(line = warning.line, "{}", warning.message);
         }
+        for missing in host::missing(&config) {
+            warn!("{missing}");
+        }
         // First, since it tells whether another lb serves this very file: the listeners could not,
         // as several processes may share a port.
         let endpoints = BoundEndpoints::bind(&config)?;

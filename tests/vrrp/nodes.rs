@@ -168,6 +168,20 @@ fn a_reload_keeps_roles_and_applies_the_difference() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_warned_of_until_it_comes() {
+    let lan = lan!();
+    let mut a = Node::start(&lan.lb, "a", &one(""));
+    a.await_role("active");
+    let mistyped = one("").replace("eth0", "eth7");
+    let report = a.lb.try_reload(&mistyped);
+    let said = String::from_utf8_lossy(&report.stderr);
+    assert!(report.status.success() && said.contains("there is no interface `eth7` here"), "{said}");
+    a.await_role("fault");
+    lan.lb.ip("link set eth0 down\nlink set eth0 name eth7\nlink set eth7 up");
+    a.await_role("active");
+}
+
+#[test]
 fn the_last_virtual_router_goes_and_the_first_comes_by_a_reload() {
     let lan = lan!();
     let mut a = Node::start(&lan.lb, "a", &one(""));
