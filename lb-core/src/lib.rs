@@ -13,6 +13,7 @@
 //! | [`peer`] | the link between the nodes of a file |
 //! | [`pem`] | certificates and keys in files, for both sides of TLS |
 //! | [`counters`] | counters that each worker writes for itself and a scrape adds up |
+//! | [`labelled`] | such counts in reports |
 //! | [`metrics`] | the table of metric names, and the collector that reads the counters |
 
 pub mod changes;
@@ -21,6 +22,7 @@ pub mod counters;
 #[cfg(test)]
 mod fixtures;
 pub mod health;
+pub mod labelled;
 pub mod metrics;
 pub mod peer;
 pub mod pem;

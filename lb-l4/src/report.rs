@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use lb_core::labelled::Labelled;
 use lb_core::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +23,11 @@ pub struct Report {
     pub interfaces: Vec<Interface>,
     pub table: Table,
     /// By reason; those that never occurred are left out.
-    pub drops: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub drops: Labelled,
     /// What else happened; what never did is left out.
-    pub events: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub events: Labelled,
     /// In the order of the file.
     pub frontends: Vec<Forwarded>,
 }
@@ -44,9 +47,11 @@ pub struct Table {
     pub entries: u64,
     pub flows: u64,
     /// By state; those without any are left out.
-    pub states: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub states: Labelled,
     /// By reason; those that never occurred are left out.
-    pub evictions: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub evictions: Labelled,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lb_core::labelled::Labelled;
 use serde::{Deserialize, Serialize};
 
 /// One virtual router.
@@ -51,11 +52,14 @@ pub struct Counts {
     pub send_failures: u64,
     pub announcements: u64,
     /// By the role that was taken up.
-    pub transitions: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub transitions: Labelled,
     /// By reason.
-    pub advert_errors: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub advert_errors: Labelled,
     /// By what was noticed.
-    pub notices: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub notices: Labelled,
 }
 
 /// What became of `lb vrrp yield`.

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lb_core::labelled::Labelled;
 use lb_core::peer::{Event, PeerId, Speaker, wire};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, warn};
@@ -78,7 +79,8 @@ pub struct SyncReport {
     pub flows_sent: u64,
     pub flows_received: u64,
     /// By reason.
-    pub errors: Vec<(String, u64)>,
+    #[serde(with = "lb_core::labelled")]
+    pub errors: Labelled,
 }
 
 /// Ends with [`FlowSync::stop`].
@@ -368,7 +370,7 @@ impl Syncer {
     }
 }
 
-fn errors(counts: &Counts, entered: &Entered) -> Vec<(String, u64)> {
+fn errors(counts: &Counts, entered: &Entered) -> Labelled {
     let result = |result: u8| entered.results[usize::from(result)];
     let all = [
         ("lost", counts.lost),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lb_core::counters::{Counter, Durations};
+use lb_core::labelled::Labelled;
 use smallvec::SmallVec;
 
 use crate::machine::{Notice, Reason, Role};
@@ -133,7 +134,7 @@ impl Counters {
     }
 }
 
-fn labelled(labels: impl Iterator<Item = &'static str>, counters: &[Counter]) -> Vec<(String, u64)> {
+fn labelled(labels: impl Iterator<Item = &'static str>, counters: &[Counter]) -> Labelled {
     labels.zip(counters).map(|(label, counter)| (label.to_owned(), counter.get())).collect()
 }
 
