@@ -3,6 +3,7 @@
 #ifndef LB_FAST_H
 #define LB_FAST_H
 
+#include "mac.h"
 #include "sample.h"
 
 /* Of an untagged frame whose IP header is the plain one. */
@@ -231,14 +232,30 @@ inline_ int fast_forward(ctx_t *ctx, const struct plain *p, const struct setting
 	return rest ? by_shortcut(ctx, p, rest, settings, now) : by_flow(ctx, p, &query, hash, settings, now);
 }
 
+inline_ int is_for_us(ctx_t *ctx, const struct settings *settings, const struct ethhdr *eth, int *verdict)
+{
+	int state;
+
+	if (is_for_interface(ctx) || is_in_slot(ctx, settings, eth))
+		return 1;
+	state = look_mac_up(ctx);
+	*verdict = state == MAC_STANDBY ? STAND_BY : PASS;
+	return state == MAC_OURS;
+}
+
 inline_ int fast(ctx_t *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct settings *settings = get_settings();
 	struct ethhdr *eth = data;
 	struct plain p = {};
+	int verdict = PASS;
 
-	if (!settings || settings->sample_mask != ~0u || tags_beside(ctx) || data + sizeof(*eth) > end)
+	if (!settings || data + sizeof(*eth) > end)
+		return PASS;
+	if (!is_for_us(ctx, settings, eth, &verdict))
+		return verdict;
+	if (settings->sample_mask != ~0u || tags_beside(ctx))
 		return SLOW;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if (fast_ipv4(data, end, &p))

@@ -15,6 +15,7 @@
 /* Beside verdicts: what is to be done next. */
 enum step {
 	SLOW = 100, /* from the start, the long way */
+	STAND_BY,   /* for a virtual MAC that this node does not have now */
 	SCHEDULE,   /* make a flow to work->frontend */
 	FORWARD,    /* along work->place */
 };
@@ -33,6 +34,13 @@ enum {
 inline_ __u32 ingress(ctx_t *ctx)
 {
 	return ctx->ingress_ifindex;
+}
+
+/* The kernel has compared the frame's destination with the interface's own address. */
+inline_ int is_for_interface(ctx_t *ctx)
+{
+	(void)ctx;
+	return 0;
 }
 
 /* Tags that the hardware or the kernel has taken out of the frame. */
@@ -142,6 +150,11 @@ enum {
 inline_ __u32 ingress(ctx_t *ctx)
 {
 	return ctx->ifindex;
+}
+
+inline_ int is_for_interface(ctx_t *ctx)
+{
+	return ctx->pkt_type == 0; /* PACKET_HOST of linux/if_packet.h */
 }
 
 inline_ __u32 tags_beside(ctx_t *ctx)

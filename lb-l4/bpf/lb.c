@@ -1,13 +1,13 @@
 /* The data plane of layer 4, from packet to verdict.
  *
- * fast()        an established flow, nothing unusual: four look-ups, and away
+ * fast()        is the frame for us? An established flow, nothing unusual: four look-ups, and away
  * slow()        everything else, from the start:
  *   judge()       what is it? known() a flow that exists, unknown() none, icmp() an error or an echo
  *   schedule()    a new flow: pick a backend, make the entries
  *   forward()     out, by the mode
  *
  * parse.h -> shortcut.h, flow.h (the table), state.h, pick.h (scheduling), hop.h (next hops), rewrite.h, answer.h,
- * forward.h, icmp.h, sample.h, fast.h; hook.h holds what differs between XDP and tc.
+ * forward.h, icmp.h, sample.h, mac.h (whom a frame is for), fast.h; hook.h holds what differs between XDP and tc.
  */
 #include "fast.h"
 
@@ -200,7 +200,9 @@ int lb(ctx_t *ctx)
 {
 	int verdict = fast(ctx);
 
-	return verdict == SLOW ? slow(ctx) : verdict;
+	if (verdict == SLOW)
+		return slow(ctx);
+	return verdict == STAND_BY ? stand_by(ctx) : verdict;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -147,6 +147,14 @@ struct {
 	__type(value, struct vlan);
 } vlans SEC(".maps");
 
+/* This host's addresses on the interfaces that the program is on: enum mac_state. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct mac_key);
+	__type(value, __u32);
+} macs SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 262144);

@@ -11,7 +11,7 @@
 
 /* Raise with every change that an older program or an older lb could not read: pinned maps of
  * another layout are left alone, and lb starts afresh beside them. */
-#define LB_LAYOUT 2
+#define LB_LAYOUT 3
 
 #define LB_WAYS 8
 
@@ -223,6 +223,7 @@ enum counter {
 	DROP_NO_FLOW,  /* mid-stream without a flow, and the scheduler cannot adopt it */
 	DROP_EGRESS,   /* the interface of the next hop is not one that lb may send to */
 	DROP_HEADROOM, /* no room to grow the packet */
+	DROP_STANDBY,  /* for a virtual MAC that another node has, see mac.h */
 	DROP_END,
 	COUNT_EVICT_EXPIRED = 16,
 	COUNT_EVICT_HALF_OPEN,
@@ -239,6 +240,8 @@ enum counter {
 	COUNT_END
 };
 
+#define MAC_SLOTS 64
+
 struct settings {
 	__u64 flow_seed; /* random, of this table */
 	__u64 ring_seed; /* the same on all nodes */
@@ -251,7 +254,22 @@ struct settings {
 	__u16 snat_first;  /* host order, inclusive */
 	__u16 snat_last;
 	__u32 answers; /* ICMP errors and resets per CPU and tick, 0: any (RFC 4443, 2.4 (f)) */
+	__u64 mac_factor;     /* says which of `macs` a frame looks at, see mac.h */
+	__u64 macs[MAC_SLOTS]; /* of the map `macs` those that are MAC_OURS; 0: none */
 	__u64 vip_bits[64]; /* 4,096 bits: addr_bit() of every address in `vips` */
+};
+
+/* An address that frames come to on an interface. 12 bytes. */
+struct mac_key {
+	__u32 ifindex;
+	__u8 mac[6];
+	__u16 zero;
+};
+
+enum mac_state {
+	MAC_NONE = 0, /* somebody else's */
+	MAC_OURS = 1,
+	MAC_STANDBY = 2, /* a virtual router's here, and not up: another node has it now */
 };
 
 struct persist_key {

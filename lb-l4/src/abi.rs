@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Raised with every change that another version could not read.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 pub const WAYS: usize = 8;
 pub const SAMPLE_BYTES: usize = 128;
+pub const MAC_SLOTS: usize = 64;
 
 /// Network order; IPv4 as `::ffff:a.b.c.d`.
 #[repr(C, align(8))]
@@ -270,6 +271,7 @@ pub enum Counter {
     NoFlow,
     Egress,
     Headroom,
+    Standby,
     EvictExpired = 16,
     EvictHalfOpen,
     EvictClosing,
@@ -286,7 +288,7 @@ pub enum Counter {
 
 impl Counter {
     /// Packets that were dropped, by reason.
-    pub const DROPS: [Self; 13] = [
+    pub const DROPS: [Self; 14] = [
         Self::NoBackend,
         Self::NoRoute,
         Self::NoNeighbour,
@@ -300,6 +302,7 @@ impl Counter {
         Self::NoFlow,
         Self::Egress,
         Self::Headroom,
+        Self::Standby,
     ];
     /// Flows that gave way.
     pub const EVICTIONS: [Self; 3] = [Self::EvictExpired, Self::EvictHalfOpen, Self::EvictClosing];
@@ -332,6 +335,7 @@ impl Counter {
             Self::NoFlow => "no_flow",
             Self::Egress => "egress",
             Self::Headroom => "headroom",
+            Self::Standby => "standby",
             Self::EvictExpired => "expired",
             Self::EvictHalfOpen => "half_open",
             Self::EvictClosing => "closing",
@@ -365,7 +369,24 @@ pub struct Settings {
     pub snat_first: u16,
     pub snat_last: u16,
     pub answers: u32,
+    pub mac_factor: u64,
+    pub macs: [u64; MAC_SLOTS],
     pub vip_bits: [u64; 64],
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MacKey {
+    pub ifindex: u32,
+    pub mac: [u8; 6],
+    pub zero: u16,
+}
+
+/// `enum mac_state`
+pub mod mac_state {
+    pub const NONE: u32 = 0;
+    pub const OURS: u32 = 1;
+    pub const STANDBY: u32 = 2;
 }
 
 #[repr(C)]
@@ -464,7 +485,7 @@ const _: () = {
     assert!(size_of::<VipKey>() == 24);
     assert!(size_of::<DestHop>() == 64);
     assert!(size_of::<Stats>() == 40);
-    assert!(size_of::<Settings>() == 560);
+    assert!(size_of::<Settings>() == 1080);
     assert!(size_of::<PersistKey>() == 24);
     assert!(size_of::<Persist>() == 12);
     assert!(size_of::<FragKey>() == 40);

@@ -123,7 +123,7 @@ pub fn fitness(facts: &Facts) -> Fitness {
         Kind::Bridge => unfit("a bridge has no native XDP; its ports have: name those in l4.interfaces, or use tc"),
         Kind::Bond | Kind::Team => unfit("XDP on a bond or team depends on its mode and on every member; use tc"),
         Kind::Tun => unfit("a tun or tap device hands over packets whose checksum is not finished; use tc"),
-        Kind::Dummy | Kind::Virtual => unfit("it has no native XDP; use tc"),
+        Kind::Dummy | Kind::Macvlan | Kind::Virtual => unfit("it has no native XDP; use tc"),
     }
 }
 
@@ -162,20 +162,27 @@ pub fn derive(network: &mut impl Network, frontends: &[IpAddr], backends: &[IpAd
     let mut found = BTreeSet::new();
     for address in frontends {
         match network.holder(*address).filter(|index| carries(network, *index)) {
-            Some(index) => found.insert(index),
+            Some(index) => found.insert(below(network, index)),
             // Held by the loopback or a dummy, or not (yet) at all: packets for it come from elsewhere.
             None => {
                 let towards = network.route(*address).filter(|r| !r.local).map(|r| r.interface);
                 let default = || uplink(network, *address);
-                towards.or_else(default).is_some_and(|index| found.insert(index))
+                towards.or_else(default).is_some_and(|index| found.insert(below(network, index)))
             }
         };
     }
     for backend in backends {
-        found.extend(network.route(*backend).filter(|r| !r.local).map(|r| r.interface));
+        let towards = network.route(*backend).filter(|r| !r.local).map(|r| r.interface);
+        found.extend(towards.map(|index| below(network, index)));
     }
     found.retain(|index| carries(network, *index));
     found
+}
+
+/// A macvlan of a virtual router comes and goes with its role; its frames pass the interface below.
+fn below(network: &impl Network, index: u32) -> u32 {
+    let macvlan = network.link(index).filter(|link| link.kind == Kind::Macvlan);
+    macvlan.and_then(|link| link.lower).unwrap_or(index)
 }
 
 fn carries(network: &impl Network, index: u32) -> bool {
@@ -203,6 +210,7 @@ mod tests {
             name: name.to_owned(),
             kind,
             up: true,
+            carrier: true,
             loopback: name == "lo",
             ethernet: name != "lo",
             mac: [2; 6],
@@ -293,5 +301,9 @@ mod tests {
         assert_eq!(derive(&mut host, &[ip("10.0.0.1")], &[ip("10.1.0.1")]), [2, 3].into());
         assert_eq!(derive(&mut host, &[ip("10.0.0.2")], &[]), [2].into(), "a VIP on a dummy comes in by the uplink");
         assert_eq!(derive(&mut host, &[], &[ip("10.9.9.9")]), [].into());
+        let macvlan = Link { lower: Some(3), ..link(5, "lb51.eth1", Kind::Macvlan) };
+        host.links.insert(5, macvlan);
+        host.holders.insert(ip("10.1.0.100"), 5);
+        assert_eq!(derive(&mut host, &[ip("10.1.0.100")], &[]), [3].into(), "a virtual MAC is up for a while only");
     }
 }

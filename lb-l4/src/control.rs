@@ -13,7 +13,7 @@ use aya::Ebpf;
 use lb_core::snapshot::Snapshot;
 use tracing::{error, info, warn};
 
-use crate::abi::Settings;
+use crate::abi::{MAC_SLOTS, Settings};
 use crate::attach::Choice;
 use crate::clock::JiffyClock;
 use crate::desired::{Clock, Desired};
@@ -151,6 +151,8 @@ impl Control {
         desired.refresh(&snapshot);
         (self.snapshot, self.desired, self.attached) = (snapshot, desired, attached);
         self.write(now);
+        // Links may have changed as well, and whoever follows them has waited for this or is done.
+        let host = Host::look().unwrap_or(host);
         if let Err(error) = self.leave_others(&host) {
             error!(%error, "cannot tell the data plane what it may send by");
         }
@@ -295,6 +297,8 @@ fn settings(clock: Clock) -> Settings {
         snat_first: 0,
         snat_last: 0,
         answers: ANSWERS,
+        mac_factor: 1,
+        macs: [0; MAC_SLOTS],
         vip_bits: [0; 64],
     }
 }

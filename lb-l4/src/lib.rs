@@ -10,6 +10,7 @@
 //! | [`memory`], [`maps`], [`pod`] | the maps, mapped and typed |
 //! | [`directory`], [`loader`], [`links`], [`unlink`] | what is pinned, loaded and attached |
 //! | [`attach`] | which interfaces and hooks, and why (pure) |
+//! | [`macs`] | whom frames are for (pure) |
 //! | [`netlink`], [`ethtool`], [`host`] | what the kernel says about its network |
 //! | [`clock`] | the data plane's time |
 //! | [`control`] | all of it together, for one data plane |
@@ -34,6 +35,7 @@ pub mod host;
 pub mod ids;
 pub mod links;
 pub mod loader;
+pub mod macs;
 pub mod maps;
 pub mod memory;
 pub mod netlink;

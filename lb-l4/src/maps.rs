@@ -9,15 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray};
 
 use crate::abi::{
-    Addr, Bucket, COUNTERS, Counter, Dest, DestHop, Frontend, Load, Settings, Stats, VipKey, Vlan, dest_state,
+    Addr, Bucket, COUNTERS, Counter, Dest, DestHop, Frontend, Load, MacKey, Settings, Stats, VipKey, Vlan, dest_state,
 };
 use crate::desired::SnatPorts;
 use crate::error::Error;
+use crate::macs::{Macs, Slots};
 use crate::memory::Memory;
 use crate::plan::{Capacity, Found, Operation, VipBits, unpack};
 
 /// Every map of the program, in the order of maps.h.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "settings",
     "flows",
     "shortcuts",
@@ -36,6 +37,7 @@ pub const NAMES: [&str; 19] = [
     "fragments",
     "egress",
     "vlans",
+    "macs",
     "samples",
 ];
 
@@ -56,6 +58,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     egress: Mutex<DevMapHash<MapData>>,
     vlans: Mutex<HashMap<MapData, u32, Vlan>>,
+    macs: Mutex<HashMap<MapData, MacKey, u32>>,
     capacity: Capacity,
 }
 
@@ -94,6 +97,7 @@ impl Maps {
             counters: typed("counters")?.try_into().map_err(of("counters"))?,
             egress: Mutex::new(typed("egress")?.try_into().map_err(of("egress"))?),
             vlans: Mutex::new(typed("vlans")?.try_into().map_err(of("vlans"))?),
+            macs: Mutex::new(typed("macs")?.try_into().map_err(of("macs"))?),
             capacity,
         })
     }
@@ -329,6 +333,35 @@ impl Maps {
             absent_is_fine(map.remove(&index)).map_err(of)?;
         }
         Ok(())
+    }
+
+    /// Frames to these are for this host too.
+    pub fn add_macs(&self, macs: &Macs) -> Result<(), Error> {
+        let mut map = lock(&self.macs);
+        macs.iter()
+            .try_for_each(|(key, state)| map.insert(key, state, 0))
+            .map_err(|source| Error::Map { name: "macs", source })
+    }
+
+    /// To these, and to no other. What is found by its slot is in the map as well.
+    pub fn set_macs(&self, macs: &Macs) -> Result<(), Error> {
+        let of = |source| Error::Map { name: "macs", source };
+        self.add_macs(macs)?;
+        self.write_slots(&Slots::of(macs));
+        let mut map = lock(&self.macs);
+        let old: Vec<MacKey> = map.keys().collect::<Result<_, _>>().map_err(of)?;
+        for key in old.into_iter().filter(|key| !macs.contains_key(key)) {
+            absent_is_fine(map.remove(&key)).map_err(of)?;
+        }
+        Ok(())
+    }
+
+    /// Meanwhile some are not found here, but in the map.
+    fn write_slots(&self, slots: &Slots) {
+        for (i, word) in slots.words.iter().enumerate() {
+            self.settings.long(0, offset_of!(Settings, macs) + i * 8).store(*word, Release);
+        }
+        self.settings.long(0, offset_of!(Settings, mac_factor)).store(slots.factor, Release);
     }
 }
 

@@ -37,13 +37,15 @@ pub struct Link {
     pub name: String,
     pub kind: Kind,
     pub up: bool,
+    /// And so is what it stands on.
+    pub carrier: bool,
     pub loopback: bool,
     pub ethernet: bool,
     pub mac: [u8; 6],
     pub mtu: u32,
     /// The bridge, bond or VRF that it belongs to.
     pub master: Option<u32>,
-    /// Of a VLAN: its parent; of a veth: its peer.
+    /// Of a VLAN or macvlan: its parent; of a veth: its peer.
     pub lower: Option<u32>,
     /// `lower` is in another network namespace.
     pub lower_is_elsewhere: bool,
@@ -57,6 +59,8 @@ pub enum Kind {
     Vlan {
         id: u16,
     },
+    /// Another MAC address of its parent.
+    Macvlan,
     Bridge,
     Bond,
     Team,
@@ -279,6 +283,7 @@ fn link(message: &LinkMessage) -> Link {
         name: String::new(),
         kind: Kind::Device,
         up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
         loopback: flags.contains(LinkFlags::Loopback),
         ethernet: u16::from(message.header.link_layer_type) == libc::ARPHRD_ETHER,
         mac: [0; 6],
@@ -308,6 +313,7 @@ fn kind(infos: &[LinkInfo]) -> Kind {
         None => Kind::Device,
         Some(InfoKind::Veth) => Kind::Veth,
         Some(InfoKind::Vlan) => Kind::Vlan { id: vlan_id(infos) },
+        Some(InfoKind::MacVlan) => Kind::Macvlan,
         Some(InfoKind::Bridge) => Kind::Bridge,
         Some(InfoKind::Bond) => Kind::Bond,
         Some(InfoKind::Team) => Kind::Team,

@@ -116,6 +116,8 @@ impl Watcher {
     }
 
     fn run(mut self) {
+        // What changed before the monitor was there.
+        self.follow_links(&BTreeSet::new());
         while !self.shared.stop.load(Ordering::Acquire) {
             self.wait();
             let _ = self.shared.bell.read();

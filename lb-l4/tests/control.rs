@@ -71,7 +71,7 @@ fn attached(options: &Options) -> Vec<String> {
 }
 
 fn maps(options: &Options) -> Maps {
-    Maps::open(&options.directory.join("maps-v2")).unwrap()
+    Maps::open(&options.directory.join("maps-v3")).unwrap()
 }
 
 fn dests(options: &Options) -> Vec<(u32, Dest)> {
@@ -207,7 +207,7 @@ fn a_reload_is_a_difference() {
     assert_eq!(dests(&options)[0], before[0], "who comes back is the same");
     assert_eq!(tier.explain(&question("10.1.0.100:80")).unwrap().unwrap().frontend, "web");
     assert!(tier.explain(&question("10.1.0.100:81")).unwrap().is_err());
-    assert_eq!(tier.flows(&Query { limit: 10, ..Query::default() }).unwrap().unwrap().total, 0);
+    assert_eq!(tier.flows(&Query { limit: 10, ..Query::default() }).unwrap().total, 0);
 
     let none = "frontends: { web: { mode: http, listen: 10.1.0.100:80, pool: web } }
 pools: { web: { backends: [10.2.0.2:80] } }";
@@ -318,7 +318,7 @@ fn question(destination: &str) -> lb_l4::explain::Question {
 fn a_filter_is_replaced_in_place_and_removed() {
     let Some(options) = host() else { return };
     start(&options, snapshot(&web(TWO), None)).unwrap().leave();
-    let (maps, links) = (options.directory.join("maps-v2"), options.directory.join("links"));
+    let (maps, links) = (options.directory.join("maps-v3"), options.directory.join("links"));
     let sizes = Sizes::new(1024, Capacity::default());
     let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();
     let interface = index_of("in-peer");

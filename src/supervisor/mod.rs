@@ -15,7 +15,6 @@ mod service;
 mod signals;
 mod start;
 mod status;
-mod voice;
 mod watch;
 mod watchdog;
 

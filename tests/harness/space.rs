@@ -124,6 +124,13 @@ impl Space {
         self.enter(|| std::fs::write(&path, value).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
     }
 
+    /// Frames that have come in by an interface.
+    pub fn received(&self, interface: &str) -> u64 {
+        let shown: serde_json::Value =
+            serde_json::from_str(&self.run(&format!("ip -j -s link show {interface}"))).unwrap();
+        shown[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    }
+
     /// For programs that ask for a host by its file.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())

@@ -29,6 +29,26 @@ impl Switch {
         b.comes_up(b_end);
     }
 
+    /// It sends every frame to everybody from now on, as a switch that has learned nothing.
+    pub fn flood(&self, bridge: &str) {
+        for socket in self.sockets(bridge) {
+            self.space.ip(&format!("link set {socket} type bridge_slave learning off flood on fdb_flush"));
+        }
+    }
+
+    fn sockets(&self, bridge: &str) -> Vec<String> {
+        let list = self.space.run(&format!("ip -br link show master {bridge}"));
+        list.lines().map(|line| line.split(['@', ' ']).next().unwrap().to_owned()).collect()
+    }
+
+    /// What leaves there was not left to hardware to finish, and what comes is taken from XDP too.
+    pub fn fit_for_xdp(&self, host: &Space, interfaces: &[&str]) {
+        for interface in interfaces {
+            host.run(&format!("ethtool -K {interface} tx off"));
+            self.space.run(&format!("ethtool -K {} gro on tx off", socket(host, interface)));
+        }
+    }
+
     /// Into a socket of the switch that is named after the host.
     pub fn port(&self, host: &Space, interface: &str, bridge: &str) {
         let socket = socket(host, interface);

@@ -92,6 +92,29 @@ fn an_interface_that_returns_is_taken_again_by_xdp() {
     goes_on_where_an_interface_returns(Hook::Xdp);
 }
 
+fn another_mac_is_followed(hook: Hook) {
+    if !may_run() {
+        return;
+    }
+    let service = Service::new(Way::Nat, hook);
+    let _echoes = service.echoes(PORT);
+    let _lb = service.start(&service.config(PORT, "", ""));
+    Talk::open(&service.net, vip(0, PORT)).say("it forwards");
+    service.net.lb.ip("link set eth0 address 02:00:00:00:00:77");
+    service.net.router.ip("neighbour flush dev eth1");
+    eventually("it forwards again", || [0, 1].iter().all(|f| Talk::try_open(&service.net, vip(*f, PORT)).is_ok()));
+}
+
+#[test]
+fn another_mac_is_followed_by_tc() {
+    another_mac_is_followed(Hook::Tc);
+}
+
+#[test]
+fn another_mac_is_followed_by_xdp() {
+    another_mac_is_followed(Hook::Xdp);
+}
+
 #[test]
 fn a_second_lb_is_refused() {
     if !may_run() {

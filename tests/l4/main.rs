@@ -9,6 +9,7 @@
 
 mod attach;
 mod corners;
+mod floods;
 mod forwards;
 mod ground;
 mod harness;

@@ -12,6 +12,7 @@ mod failover;
 mod harness;
 mod split;
 mod standby;
+mod virtual_mac;
 
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "this target uses a part of it")]

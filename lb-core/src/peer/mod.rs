@@ -5,7 +5,6 @@
 //! |---|---|
 //! | [`wire`] | datagrams: header, hello, signature (pure) |
 //! | [`window`] | no datagram counts twice (pure) |
-//! | [`split`] | both nodes are active (pure) |
 //! | [`machine`] | who is there, and what to send when (pure) |
 //! | [`link`], `receive` | the socket and its thread |
 //! | [`report`] | what people and Prometheus see |
@@ -19,7 +18,6 @@ pub mod link;
 pub mod machine;
 mod receive;
 pub mod report;
-pub mod split;
 pub mod window;
 pub mod wire;
 

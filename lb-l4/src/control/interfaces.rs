@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::links::{self, Attachment, How, Refusal};
 use crate::loader::{self, Hook};
+use crate::macs;
 use crate::netlink::{Kind, Link};
 
 impl Control {
@@ -53,6 +54,8 @@ impl Control {
             self.maps.add_vlans(&vlans)?;
             self.maps.add_egress(&egress)?;
         }
+        // A frame that comes before its address is there would go up to a kernel that knows nothing of its flow.
+        self.maps.add_macs(&macs::of(host, indexes(&choices)))?;
         let before = self.links();
         let Err(failed) = self.attach_all(&choices) else { return Ok(choices) };
         self.undo(host, &before);
@@ -128,8 +131,10 @@ impl Control {
         links::existing(&self.directory.links())
     }
 
-    /// XDP may send by the interfaces that it holds, and tags for the VLANs on top of them.
+    /// XDP may send by the interfaces that it holds, and tags for the VLANs on top of them. Frames of no other
+    /// interface are for this host.
     fn send_where_attached(&self, host: &Host) -> Result<(), Error> {
+        self.maps.set_macs(&macs::of(host, indexes(&self.attached)))?;
         let (egress, vlans) = ways_out(host, &self.attached);
         self.maps.set_vlans(&vlans)?;
         self.maps.set_egress(&egress)
@@ -184,12 +189,19 @@ impl Control {
     }
 }
 
-/// What XDP may send by, and the VLANs on top of it.
+fn indexes(choices: &[Choice]) -> impl Iterator<Item = u32> {
+    choices.iter().map(|choice| choice.interface)
+}
+
+/// What XDP may send by, and what stands on top of it: VLANs with their tag, macvlans without.
 fn ways_out(host: &Host, choices: &[Choice]) -> (Vec<u32>, Vec<(u32, Vlan)>) {
     let by_xdp: Vec<u32> = choices.iter().filter(|c| c.hook == Hook::Xdp).map(|c| c.interface).collect();
     let vlans = host.links().filter_map(|link| match (link.kind, link.lower) {
         (Kind::Vlan { id }, Some(parent)) if by_xdp.contains(&parent) => {
             Some((link.index, Vlan { parent, tci: Port::from(id), zero: 0 }))
+        }
+        (Kind::Macvlan, Some(parent)) if by_xdp.contains(&parent) => {
+            Some((link.index, Vlan { parent, tci: Port::default(), zero: 0 }))
         }
         _ => None,
     });

@@ -3,9 +3,9 @@
 use std::mem::offset_of;
 
 use lb_l4::abi::{
-    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Import, Load, Persist, PersistKey,
-    Sample, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state, frontend_flag,
-    imported, mode, on_down, scheduler,
+    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Import, Load, MacKey, Persist,
+    PersistKey, Sample, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state,
+    frontend_flag, imported, mac_state, mode, on_down, scheduler,
 };
 
 pub struct Layout {
@@ -104,9 +104,12 @@ pub fn structs() -> Vec<Layout> {
                 snat_first,
                 snat_last,
                 answers,
+                mac_factor,
+                macs,
                 vip_bits,
             }
         ),
+        layout!("mac_key", MacKey { ifindex, mac, zero }),
         layout!("persist_key", PersistKey { client, frontend, zero }),
         layout!("persist", Persist { dest, expires, incarnation, zero }),
         layout!("frag_key", FragKey { src, dst, id, proto, zero }),
@@ -139,6 +142,7 @@ pub fn enums() -> Vec<(&'static str, Constants)> {
         constants!("DOWN_", on_down: REBIND, RESET, KEEP),
         constants!("FRONTEND_", frontend_flag: PERSIST, SNAT),
         constants!("IMPORT_", imported: NONE, MADE, CHANGED, OLDER, OVER, GONE, TAKEN, FULL),
+        constants!("MAC_", mac_state: NONE, OURS, STANDBY),
         ("counter", counters()),
     ]
 }

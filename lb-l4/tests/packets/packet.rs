@@ -4,11 +4,15 @@ use std::net::IpAddr;
 
 use crate::model::{ICMP, ICMP6, TCP, UDP};
 
+/// Of nobody that we know.
+pub const STRANGER: [u8; 6] = [2, 0, 0, 0, 9, 9];
 pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 254];
+/// Of the interface towards the clients; and where a packet comes in by another one, of that.
 pub const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 
 #[derive(Debug, Clone)]
 pub struct Build {
+    pub to: [u8; 6],
     pub tags: Vec<(u16, u16)>,
     pub src: IpAddr,
     pub dst: IpAddr,
@@ -52,6 +56,7 @@ pub enum Body {
 impl Build {
     pub fn new(src: IpAddr, dst: IpAddr, body: Body) -> Self {
         Self {
+            to: OUR_MAC,
             tags: Vec::new(),
             src,
             dst,
@@ -115,7 +120,7 @@ impl Build {
     }
 
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = [OUR_MAC, ROUTER_MAC].concat();
+        let mut frame = [self.to, ROUTER_MAC].concat();
         for (ethertype, tag) in &self.tags {
             frame.extend(ethertype.to_be_bytes());
             frame.extend(tag.to_be_bytes());

@@ -12,10 +12,10 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::checks;
 use crate::harness::bench::Bench;
-use crate::harness::net::{BACKENDS, CLIENTS, SMALL};
+use crate::harness::net::{self, BACKENDS, CLIENTS, SMALL};
 use crate::harness::world::{self, port};
 use crate::model::{TCP, Verdict, flags};
-use crate::packet::{Body, Build};
+use crate::packet::{Body, Build, OUR_MAC, STRANGER};
 
 const SEQUENCES: u32 = 1000;
 /// So that all of them together are more than 50,000 on each of the two hooks.
@@ -54,6 +54,7 @@ struct Shape {
     first: bool,
     options: Vec<u8>,
     ingress: u32,
+    to: [u8; 6],
     mutation: Option<Mutation>,
 }
 
@@ -123,10 +124,10 @@ fn shape() -> impl Strategy<Value = Shape> {
         (any::<bool>(), any::<bool>(), tcp_flags, select(vec![0, 1, 40, 1200, 1340, 1360, 1380, 1452, 1453, 1500]));
     let looks =
         (ttl(), prop_oneof![8 => Just(0), 1 => 1..3_usize], prop::bool::weighted(0.1), prop::bool::weighted(0.8));
-    let rest =
-        (prop::bool::weighted(0.1), options(), prop_oneof![6 => Just(CLIENTS), 1 => Just(BACKENDS), 1 => Just(SMALL)]);
+    let ingress = prop_oneof![6 => Just(CLIENTS), 1 => Just(BACKENDS), 1 => Just(SMALL)];
+    let rest = (prop::bool::weighted(0.1), options(), ingress, destination_mac());
     (kind, looks, rest, mutation()).prop_map(
-        |((v6, tcp, flags, length), (ttl, tags, extended, checksum), (first, options, ingress), mutation)| Shape {
+        |((v6, tcp, flags, length), (ttl, tags, extended, checksum), (first, options, ingress, to), mutation)| Shape {
             v6,
             tcp,
             flags,
@@ -138,9 +139,16 @@ fn shape() -> impl Strategy<Value = Shape> {
             first,
             options,
             ingress,
+            to,
             mutation,
         },
     )
+}
+
+/// Ours, nearly always.
+fn destination_mac() -> impl Strategy<Value = [u8; 6]> {
+    let others = select(vec![STRANGER, net::HELD, net::WAITING, [0xFF; 6], [0x33, 0x33, 0, 0, 0, 1]]);
+    prop_oneof![12 => Just(OUR_MAC), 2 => others]
 }
 
 fn ttl() -> impl Strategy<Value = u8> {
@@ -255,6 +263,7 @@ fn shaped(shape: &Shape, key: &FlowKey) -> Build {
     };
     let packet = if shape.checksum { packet } else { packet.without_checksum() };
     packet.data(shape.length).with(|p| {
+        p.to = shape.to;
         p.ttl = shape.ttl;
         p.tags = [(0x88A8, 7), (0x8100, 8)][..shape.tags].to_vec();
         if shape.extended {

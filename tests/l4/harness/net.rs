@@ -143,11 +143,30 @@ impl Net {
         self.address_back();
     }
 
-    fn forward(&self) {
-        for space in [&self.router, &self.lb] {
-            space.sysctl("ipv4/ip_forward", "1");
-            space.sysctl("ipv6/conf/all/forwarding", "1");
+    /// A second node beside lb, `.3` on its networks. It does not have the VIPs.
+    pub fn plug_in_standby(&self, standby: &Space) {
+        let mut interfaces = vec!["eth0"];
+        self.switch.port(standby, "eth0", "lan");
+        host(standby, "eth0", "203.0.113.3/24", "2001:db8:2::3/64");
+        gateway(standby, "203.0.113.1", "2001:db8:2::1");
+        if self.place == Place::Behind {
+            interfaces.push("eth1");
+            self.switch.port(standby, "eth1", "back");
+            host(standby, "eth1", "10.0.0.3/24", "fd00::3/64");
         }
+        forwards(standby);
+        if self.hook == Hook::Xdp {
+            self.switch.fit_for_xdp(standby, &interfaces);
+        }
+    }
+
+    /// Everybody gets everything that is sent on the networks.
+    pub fn flood(&self) {
+        ["lan", "back"].iter().for_each(|bridge| self.switch.flood(bridge));
+    }
+
+    fn forward(&self) {
+        [&self.router, &self.lb].into_iter().for_each(forwards);
     }
 
     /// Senders compute checksums themselves, and the other ends of lb's interfaces take frames from XDP.
@@ -209,6 +228,11 @@ impl Space {
 
 fn host(space: &Space, interface: &str, v4: &str, v6: &str) {
     space.ip(&format!("addr add {v4} dev {interface}\naddr add {v6} dev {interface} nodad"));
+}
+
+fn forwards(space: &Space) {
+    space.sysctl("ipv4/ip_forward", "1");
+    space.sysctl("ipv6/conf/all/forwarding", "1");
 }
 
 fn gateway(space: &Space, v4: &str, v6: &str) {

@@ -6,4 +6,4 @@ mod node;
 
 pub use held::Held;
 pub use net::{Net, SITE, dr, nat};
-pub use node::{Node, Pair};
+pub use node::{Looks, Node, Pair};

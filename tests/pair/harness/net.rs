@@ -72,6 +72,18 @@ impl Net {
         ));
     }
 
+    /// The other hosts' interfaces too are made as XDP on these wants them.
+    pub fn fit_for_xdp(&self, nodes: [&Host; 2]) {
+        self.switch.fit_for_xdp(&self.client, &["eth0"]);
+        let backends = self.backends.iter();
+        backends.chain(nodes.map(|node| &node.space)).for_each(|s| self.switch.fit_for_xdp(s, &["eth0", "eth1"]));
+    }
+
+    /// Everybody gets everything that is sent on both networks.
+    pub fn flood(&self) {
+        ["lan", "back"].iter().for_each(|bridge| self.switch.flood(bridge));
+    }
+
     /// nginx on all backends.
     pub fn web(&self) -> Web {
         Web::start(&self.backends, 1)
@@ -109,13 +121,6 @@ impl Net {
             }
         }
         self.nft(&(rules + "}\n}\n"));
-    }
-
-    /// Adverts do not come through between the nodes; everything else does.
-    pub fn cut_adverts(&self) {
-        self.nft(
-            "table bridge cut {\nchain forward {\ntype filter hook forward priority 0\nip protocol 112 drop\n}\n}\n",
-        );
     }
 
     pub fn heal(&self) {

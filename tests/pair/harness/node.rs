@@ -16,8 +16,18 @@ pub struct Pair {
     pub a: Node,
     pub b: Node,
     pub net: Net,
+    looks: Looks,
     dir: TempDir,
 }
+
+/// In what pairs differ.
+#[derive(Clone, Copy)]
+pub struct Looks {
+    pub attach: &'static str,
+    pub virtual_mac: bool,
+}
+
+const USUAL: Looks = Looks { attach: "tc", virtual_mac: false };
 
 pub struct Node {
     pub host: Host,
@@ -29,7 +39,11 @@ pub struct Node {
 impl Pair {
     /// Both nodes run, and `a` is active.
     pub fn start() -> Pair {
-        let mut pair = Pair::build();
+        Pair::start_as(USUAL)
+    }
+
+    pub fn start_as(looks: Looks) -> Pair {
+        let mut pair = Pair::build(looks);
         let config = pair.config();
         pair.a.start(&config);
         pair.b.start(&config);
@@ -38,18 +52,22 @@ impl Pair {
         pair
     }
 
-    fn build() -> Pair {
+    fn build(looks: Looks) -> Pair {
         let (a, b) = (Node::new("a", "203.0.113.2:9600"), Node::new("b", "203.0.113.3:9600"));
         let net = Net::build([&a.host, &b.host]);
+        if looks.attach == "xdp" {
+            net.fit_for_xdp([&a.host, &b.host]);
+        }
         let dir = tempfile::tempdir().unwrap();
         Authority::new(dir.path(), "ca").issue("site", &[VIP]);
         std::fs::write(dir.path().join("secret"), "between the two of us, and nobody else").unwrap();
-        Pair { a, b, net, dir }
+        Pair { a, b, net, looks, dir }
     }
 
     /// One file for both nodes: layer 7 with TLS, nat and dr on the same address.
     pub fn config(&self) -> String {
         let dir = self.dir.path().display();
+        let Looks { attach, virtual_mac } = self.looks;
         let backends = |prefix: &str| [11, 12, 13].map(|n| format!("\"{prefix}{n}\"")).join(", ");
         let mut text = format!(
             "
@@ -58,9 +76,9 @@ nodes:
   b: {{ address: 203.0.113.3, priority: 100 }}
 sync: {{ secret_file: {dir}/secret }}
 vrrp:
-  front: {{ interface: eth0, vrid: 51, interval: 50ms, group: pair, addresses: [{VIP}/24] }}
-  back: {{ interface: eth1, vrid: 52, interval: 50ms, group: pair, peers: multicast, addresses: [{GATEWAY}/24] }}
-l4: {{ attach: tc, flows: 65536 }}
+  front: {{ interface: eth0, vrid: 51, interval: 50ms, group: pair, virtual_mac: {virtual_mac}, addresses: [{VIP}/24] }}
+  back: {{ interface: eth1, vrid: 52, interval: 50ms, group: pair, virtual_mac: {virtual_mac}, peers: multicast, addresses: [{GATEWAY}/24] }}
+l4: {{ attach: {attach}, flows: 65536 }}
 pools:
   site: {{ check: {{ http: {{ path: / }}, interval: 200ms }}, backends: [{}] }}
   nat: {{ backends: [{}] }}

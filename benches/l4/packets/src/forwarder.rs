@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use aya::maps::{DevMapHash, HashMap, PerCpuArray};
 use aya::programs::ProgramFd;
 use aya::{Ebpf, EbpfLoader};
-use lb_l4::abi::{self, Bucket, Dest, Frontend, Settings, Stats, VipKey, WAYS};
+use lb_l4::abi::{self, Bucket, Dest, Frontend, MacKey, Settings, Stats, VipKey, WAYS};
+use lb_l4::macs::{Macs, Slots};
 use lb_l4::{hash, object};
 use serde::Deserialize;
 
 use crate::packets::{self, Hook, Packets, array, map, set};
-use crate::plan::{self, BACKEND_PORT, BACKENDS, Family, PORT, Packet, Plan, Protocol};
+use crate::plan::{self, BACKEND_PORT, BACKENDS, Family, MAC_OF_INGRESS, PORT, Packet, Plan, Protocol};
 
 /// Jiffies are taken as this long; only the length of timeouts depends on it.
 const HZ: u32 = 250;
@@ -73,7 +74,13 @@ impl Forwarder {
         for &interface in interfaces {
             egress.insert(interface, interface, None, 0)?;
         }
-        set(&mut self.ebpf, "settings", 0, settings(vip_bits))
+        let own = |ifindex: &u32| (MacKey { ifindex: *ifindex, mac: MAC_OF_INGRESS, zero: 0 }, abi::mac_state::OURS);
+        let macs: Macs = interfaces.iter().map(own).collect();
+        let mut known: HashMap<_, MacKey, u32> = HashMap::try_from(map(&mut self.ebpf, "macs")?)?;
+        for (key, state) in &macs {
+            known.insert(key, state, 0)?;
+        }
+        set(&mut self.ebpf, "settings", 0, settings(vip_bits, &Slots::of(&macs)))
     }
 
     fn add_frontend(&mut self, family: Family, protocol: Protocol) -> Result<()> {
@@ -191,7 +198,7 @@ fn handshake(protocol: Protocol, setup: Setup) -> Vec<(Packet, bool)> {
     }
 }
 
-fn settings(vip_bits: [u64; 64]) -> Settings {
+fn settings(vip_bits: [u64; 64], slots: &Slots) -> Settings {
     Settings {
         flow_seed: 0x6A09_E667_F3BC_C908,
         ring_seed: 0xBB67_AE85_84CA_A73B,
@@ -204,6 +211,8 @@ fn settings(vip_bits: [u64; 64]) -> Settings {
         snat_first: 0x8000,
         snat_last: 0xFFFF,
         answers: 0,
+        mac_factor: slots.factor,
+        macs: slots.words,
         vip_bits,
     }
 }

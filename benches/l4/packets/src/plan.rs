@@ -8,7 +8,8 @@ use crate::checksum;
 
 // Addresses, as harness/topology.py gives them.
 const MAC_OF_CLIENTS: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const MAC_OF_INGRESS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// Everything comes in there.
+pub const MAC_OF_INGRESS: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub const PORT: u16 = 80;
 pub const BACKEND_PORT: u16 = 8080;
 /// In each pool; a power of two, and ORed to the address of the first.

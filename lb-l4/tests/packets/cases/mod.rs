@@ -4,6 +4,7 @@ mod fragments;
 mod gone;
 mod hops;
 mod icmp;
+mod macs;
 mod modes;
 mod parse;
 mod persistence;
@@ -26,6 +27,7 @@ pub type Case = (&'static str, fn(&mut Bench, bool));
 /// By subject.
 pub const SUBJECTS: &[(&str, &[Case])] = &[
     ("parse", parse::CASES),
+    ("macs", macs::CASES),
     ("modes", modes::CASES),
     ("hops", hops::CASES),
     ("states", states::CASES),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use lb_l4::abi::{Counter, Frontend, Import};
+use lb_l4::macs::Macs;
 
 use super::compare::{self, Clocks};
 use super::net::{self, CLIENTS};
@@ -10,7 +11,7 @@ use super::program::{Program, Ran};
 use super::world;
 use crate::checks;
 use crate::model::{Config, Hook, Model, State, Verdict};
-use crate::packet::Build;
+use crate::packet::{Build, OUR_MAC};
 
 /// Far from 0, and so that adding a timeout wraps.
 const NOW: u32 = u32::MAX - 1_000_000;
@@ -107,6 +108,7 @@ impl Bench {
 
     /// A frame whose checksums were wrong before, or that the crate for checks does not read.
     pub fn unverified(&mut self, ingress: u32, frame: &[u8], expect: Expect) -> Left {
+        let frame = &arriving(ingress, frame);
         let before = self.model.state.counters.clone();
         let verdict = self.model.forward(ingress, frame);
         let ran = self.program.run(ingress, frame).expect("a frame that the kernel accepts");
@@ -129,6 +131,7 @@ impl Bench {
 
     /// Without an expectation; what differs, if something does.
     pub fn try_frame(&mut self, ingress: u32, frame: &[u8]) -> Result<Verdict, String> {
+        let frame = &arriving(ingress, frame);
         let Some(ran) = self.program.run(ingress, frame) else { return Ok(Verdict::Pass) };
         let verdict = self.model.forward(ingress, frame);
         match self.difference(ingress, frame, &verdict, &ran) {
@@ -153,7 +156,7 @@ impl Bench {
 
     /// Only through the program. Whether it has forwarded the frame.
     pub fn run(&mut self, ingress: u32, frame: &[u8]) -> bool {
-        let ran = self.program.run(ingress, frame).expect("a frame that the kernel accepts");
+        let ran = self.program.run(ingress, &arriving(ingress, frame)).expect("a frame that the kernel accepts");
         let codes: &[i32] = if self.hook() == Hook::Xdp { &[3, 4] } else { &[7] };
         codes.contains(&ran.code)
     }
@@ -194,6 +197,14 @@ impl Bench {
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.model.config);
         self.program.maps.write(&self.model.config);
+    }
+
+    /// It has learned of other addresses of this host.
+    pub fn configure_macs(&mut self, change: impl FnOnce(&mut Macs)) {
+        self.configure(|config| {
+            change(&mut config.macs);
+            world::find_macs_by_slot(config);
+        });
     }
 
     pub fn frontend(&mut self, id: u32, change: impl FnOnce(&mut Frontend)) {
@@ -245,6 +256,14 @@ impl Bench {
     pub fn dests(&self, port: u16, v6: bool, proto: u8) -> Vec<usize> {
         let frontend = world::frontend(port, v6, proto);
         (0..self.model.config.dests.len()).filter(|&i| self.model.config.dests[i].frontend == frontend).collect()
+    }
+}
+
+/// What is for us comes to whichever interface it comes in by.
+fn arriving(ingress: u32, frame: &[u8]) -> Vec<u8> {
+    match frame.strip_prefix(&OUR_MAC) {
+        Some(rest) => [&net::own_mac(ingress), rest].concat(),
+        None => frame.to_vec(),
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use lb_l4::abi::{Addr, Hop, Port};
+use lb_l4::abi::{Addr, Hop, MacKey, Port, mac_state};
+use lb_l4::macs::Macs;
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::unistd::Pid;
 
@@ -156,6 +157,24 @@ fn decimal(segment: u16) -> u8 {
 
 fn mac(net: u8, host: u8) -> String {
     format!("02:00:00:00:{net:02x}:{host:02x}")
+}
+
+/// Ours on an interface.
+pub fn own_mac(interface: u32) -> [u8; 6] {
+    let (_, _, net) = INTERFACES.iter().find(|(index, _, _)| *index == interface).expect("one of the interfaces");
+    [2, 0, 0, 0, *net, 1]
+}
+
+/// Of virtual routers on every interface: one that this node has now, and one that it does not.
+pub const HELD: [u8; 6] = [0, 0, 0x5E, 0, 1, 51];
+pub const WAITING: [u8; 6] = [0, 0, 0x5E, 0, 2, 52];
+
+pub fn macs() -> Macs {
+    let of = |index: u32| {
+        [(own_mac(index), mac_state::OURS), (HELD, mac_state::OURS), (WAITING, mac_state::STANDBY)]
+            .map(|(mac, state)| (MacKey { ifindex: index, mac, zero: 0 }, state))
+    };
+    INTERFACES.iter().flat_map(|(index, _, _)| of(*index)).collect()
 }
 
 pub fn backend(v6: bool, net: u8, host: u8) -> IpAddr {

@@ -10,7 +10,7 @@ use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuVal
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
-    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, Persist, PersistKey,
+    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, MacKey, Persist, PersistKey,
     SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
 };
 use lb_l4::directory::Directory;
@@ -51,6 +51,7 @@ pub struct Maps {
     vips: HashMap<MapData, VipKey, u32>,
     egress: DevMapHash<MapData>,
     vlans: HashMap<MapData, u32, Vlan>,
+    macs: HashMap<MapData, MacKey, u32>,
     pub flows: Array<MapData, Bucket>,
     shortcuts: Memory,
     pub hops: Array<MapData, DestHop>,
@@ -194,6 +195,7 @@ impl Maps {
             vips: typed(ebpf, "vips"),
             egress: typed(ebpf, "egress"),
             vlans: typed(ebpf, "vlans"),
+            macs: typed(ebpf, "macs"),
             flows: typed(ebpf, "flows"),
             shortcuts: shortcuts(ebpf),
             hops: typed(ebpf, "hops"),
@@ -223,6 +225,11 @@ impl Maps {
             let stale: Vec<VipKey> = self.vips.keys().map(|key| key.expect("a key")).collect();
             stale.iter().for_each(|key| self.vips.remove(key).expect("to remove a VIP"));
             config.vips.iter().for_each(|(key, id)| self.vips.insert(key, id, 0).expect("to add a VIP"));
+        }
+        if old.is_none_or(|old| old.macs != config.macs) {
+            let stale: Vec<MacKey> = self.macs.keys().map(|key| key.expect("a key")).collect();
+            stale.iter().for_each(|key| self.macs.remove(key).expect("to remove an address"));
+            config.macs.iter().for_each(|(key, state)| self.macs.insert(key, state, 0).expect("to add an address"));
         }
         if old.is_none() {
             config.egress.iter().for_each(|&index| self.egress.insert(index, index, None, 0).expect("an interface"));

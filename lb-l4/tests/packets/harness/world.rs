@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use lb_l4::abi::{
-    Addr, Dest, Frontend, Port, Settings, VipKey, Vlan, dest_state, frontend_flag, mode, on_down, scheduler,
+    Addr, Dest, Frontend, MAC_SLOTS, Port, Settings, VipKey, Vlan, dest_state, frontend_flag, mode, on_down, scheduler,
 };
 use lb_l4::hash;
+use lb_l4::macs::Slots;
 
 use super::net::{self, BACKENDS, CLIENTS, SMALL, TAG, TAGGED};
 use crate::model::{Config, Hook, ICMP, ICMP6, TCP, UDP};
@@ -178,6 +179,7 @@ pub fn config(hook: Hook) -> Config {
         snat: [false, true].into_iter().flat_map(|v6| (0..2).map(move |n| snat(v6, n).into())).collect(),
         egress: HashSet::from([CLIENTS, BACKENDS, SMALL]),
         vlans: HashMap::from([(TAGGED, Vlan { parent: BACKENDS, tci: TAG.into(), zero: 0 })]),
+        macs: net::macs(),
         route: net::route,
     };
     for spec in &SPECS {
@@ -192,7 +194,14 @@ pub fn config(hook: Hook) -> Config {
         let bit = hash::addr_bit(&addr);
         config.settings.vip_bits[bit >> 6] |= 1 << (bit & 63);
     }
+    find_macs_by_slot(&mut config);
     config
+}
+
+/// As the control plane does it after each change.
+pub fn find_macs_by_slot(config: &mut Config) {
+    let slots = Slots::of(&config.macs);
+    (config.settings.mac_factor, config.settings.macs) = (slots.factor, slots.words);
 }
 
 fn settings() -> Settings {
@@ -208,6 +217,8 @@ fn settings() -> Settings {
         snat_first: SNAT_PORTS.0,
         snat_last: SNAT_PORTS.1,
         answers: 0,
+        mac_factor: 1,
+        macs: [0; MAC_SLOTS],
         vip_bits: [0; 64],
     }
 }

@@ -14,10 +14,11 @@ mod schedule;
 mod state;
 mod sync;
 
+use parse::Fragment;
 pub use parse::{Family, ICMP, ICMP6, Packet, TCP, UDP, flags, parse};
 pub use state::{Config, Entry, Hook, HopState, Route, State};
 
-use lb_l4::abi::Counter;
+use lb_l4::abi::{Counter, MacKey, mac_state};
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +55,34 @@ impl Model {
     /// A frame arrives on an interface.
     pub fn forward(&mut self, ingress: u32, frame: &[u8]) -> Verdict {
         let Some(packet) = parse(frame) else { return Verdict::Pass };
-        let verdict = self.packet(ingress, &packet);
+        let verdict = match self.state_of_mac(ingress, frame) {
+            mac_state::OURS => self.packet(ingress, &packet),
+            mac_state::STANDBY => self.stand_by(&packet),
+            _ => Verdict::Pass,
+        };
         if let Verdict::Drop(reason) = verdict {
             self.count(reason);
         }
         verdict
+    }
+
+    fn state_of_mac(&self, ingress: u32, frame: &[u8]) -> u32 {
+        let mac: [u8; 6] = frame[..6].try_into().expect("six bytes");
+        let is_group = mac[0] & 1 == 1; // IEEE 802, section 8.2
+        let known = self.config.macs.get(&MacKey { ifindex: ingress, mac, zero: 0 });
+        known.filter(|_| !is_group).copied().unwrap_or(mac_state::NONE)
+    }
+
+    /// The kernel is not to see what the active node forwards.
+    fn stand_by(&self, packet: &Packet<'_>) -> Verdict {
+        let later = matches!(packet.fragment, Fragment::Later(_));
+        let key = packet.flow_key().filter(|_| packet.has_transport() && !packet.is_from_nobody() && !later);
+        match key {
+            Some(key) if self.state.flows.contains_key(&key) || self.frontend_of(&key).is_some() => {
+                Verdict::Drop(Counter::Standby)
+            }
+            _ => Verdict::Pass,
+        }
     }
 
     fn count(&mut self, counter: Counter) {

@@ -8,6 +8,8 @@ use lb_l4::abi::{
     VipKey, Vlan,
 };
 
+use lb_l4::macs::Macs;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
     Xdp,
@@ -35,6 +37,7 @@ pub struct Config {
     pub snat: Vec<Addr>,
     pub egress: HashSet<u32>,
     pub vlans: HashMap<u32, Vlan>,
+    pub macs: Macs,
     pub route: fn(Addr) -> Route,
 }
 
