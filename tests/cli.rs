@@ -172,6 +172,25 @@ metrics: off
 }
 
 #[test]
+fn check_host_says_what_run_would_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().display();
+    let text =
+        format!("nodes: {{ lb-a: {{ address: 10.0.0.2 }} }}\n{VALID}log: {{ access: {here}/none/access.log }}\n")
+            + &format!("admin: {{ socket: {here}/made/admin.sock }}\nmetrics: off\n");
+    let ran = check(&write(&dir, "lb.yaml", &text), &["--host"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    let problems: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("PROBLEM")).collect();
+    let [node, directory] = problems[..] else { panic!("{}", ran.stdout) };
+    assert!(node.contains("this host is none of lb-a"), "{node}");
+    assert!(directory.contains(&format!("there is no directory {here}/none")), "{directory}");
+
+    let file = write(&dir, "own.yaml", &format!("{VALID}admin: {{ socket: {here}/own.yaml }}\nmetrics: off\n"));
+    let taken = check(&file, &["--host"]).stdout;
+    assert!(taken.contains("PROBLEM  admin socket: ") && taken.contains("that is no socket"), "{taken}");
+}
+
+#[test]
 fn clients_say_in_one_line_that_lb_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("admin.sock");
@@ -202,6 +221,20 @@ fn clients_find_the_socket_in_this_order() {
     assert!(tried(Some("/x/flag.sock"), Some("/x/env.sock")).contains("/x/flag.sock"));
     assert!(tried(None, Some("/x/env.sock")).contains("/x/env.sock"));
     assert!(tried(None, None).contains("from-file.sock"));
+}
+
+/// Where an edit went wrong, `lb reload` is what says so, and `lb status` goes on.
+#[test]
+fn clients_find_the_socket_in_a_broken_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let valid = format!("{VALID}admin: {{ socket: '{}/from-file.sock' }}\n", dir.path().display());
+    let tried = |text: &str| ran(lb(&["reload", "-c", write(&dir, "lb.yaml", text).to_str().unwrap()])).stderr;
+    for broken in [valid.replace("pool: web", "pool: '${NOBODY}'"), format!("{valid}nonsense: 1\npools: {{}}\n")] {
+        assert!(tried(&broken).contains("from-file.sock: is lb running?"), "{}", tried(&broken));
+    }
+    for unclear in [valid.replace("pool: web", "pool: [web"), valid.replace("from-file.sock", "${NOBODY}")] {
+        assert!(tried(&unclear).contains("does not say where lb listens"), "{}", tried(&unclear));
+    }
 }
 
 #[test]

@@ -161,6 +161,20 @@ fn a_place_that_is_taken_refuses_the_whole_reload() {
     assert!(status.contains("generation 1,") && status.contains("last reload refused"), "{status}");
 }
 
+/// The lb that runs is asked, although the file that names its socket is wrong elsewhere.
+#[test]
+fn a_broken_file_is_refused_by_the_running_lb() {
+    let lb = Lb::start("admin: { socket: @dir/a.sock }\nmetrics: off\n");
+    write(&lb.dir, lb.frontend, "admin: { socket: @dir/a.sock }\nmetrics: of\n");
+    let ask = |verb: &str| {
+        Command::new(env!("CARGO_BIN_EXE_lb")).args([verb, "-c"]).arg(lb.path("lb.yaml")).output().unwrap()
+    };
+    let refused = ask("reload");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("lb.yaml:4:10"), "{}", text(&refused));
+    assert!(text(&ask("status")).contains("last reload refused"));
+}
+
 #[test]
 fn the_number_of_workers_takes_a_restart() {
     let settings = "workers: 1\nadmin: { socket: @dir/a.sock }\nmetrics: off\n";

@@ -12,7 +12,7 @@ ROWS = {
         ("Changes of role per hour", "short", [("sum by (virtual_router, to) (increase(lb_vrrp_transitions_total[1h]))", "{{virtual_router}} to {{to}}")]),
         ("Adverts received", "pps", [("rate(lb_vrrp_adverts_received_total[$__rate_interval])", "{{virtual_router}} {{instance}}")]),
         ("Dropped adverts", "pps", [("sum by (instance, virtual_router, reason) (rate(lb_vrrp_advert_errors_total[$__rate_interval]))", "{{virtual_router}} {{reason}} {{instance}}")]),
-        ("Nodes heard", "short", [("lb_peer_up", "{{node}} by {{instance}}"), ("lb_peer_config_matches", "same file: {{node}}, {{instance}}")]),
+        ("Nodes heard", "short", [("lb_peer_up", "{{node}} by {{instance}}"), ("lb_peer_config_matches", "same file: {{node}}, {{instance}}"), ("lb_peer_split_brain", "active beside {{instance}}: {{node}}")]),
         ("Lateness of the VRRP thread", "s", [("histogram_quantile(0.999, sum by (instance, le) (rate(lb_vrrp_lateness_seconds_bucket[$__rate_interval])))", "99.9 % {{instance}}")]),
     ],
     "Frontends": [

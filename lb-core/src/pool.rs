@@ -116,6 +116,11 @@ impl Pool {
     pub fn backend(&self, index: usize) -> Option<&Arc<Backend>> {
         self.backends.iter().chain(&self.backup).nth(index)
     }
+
+    /// How many may be given new requests, backups included.
+    pub fn available(&self) -> usize {
+        self.backends.iter().chain(&self.backup).filter(|backend| backend.is_available()).count()
+    }
 }
 
 impl Backend {

@@ -132,14 +132,17 @@ impl Tier {
     }
 
     /// What the flow table holds; walking a large one takes a while. `None`: there is no layer 4.
-    pub fn flows(&self, query: &Query) -> Option<Listing> {
+    pub fn flows(&self, query: &Query) -> Option<Result<Listing, Error>> {
         let (maps, names, now) = {
             let running = self.lock();
             let running = running.as_ref()?;
             let control = running.control();
+            if let Some(name) = query.frontend.as_ref().filter(|name| control.place_of(name).is_none()) {
+                return Some(Err(Error::NoFrontend(name.clone())));
+            }
             (control.maps.clone(), control.names(), running.now(&control))
         };
-        Some(flows::list(&maps, &names, now, query))
+        Some(Ok(flows::list(&maps, &names, now, query)))
     }
 
     /// `None`: there is no layer 4.

@@ -207,7 +207,7 @@ fn a_reload_is_a_difference() {
     assert_eq!(dests(&options)[0], before[0], "who comes back is the same");
     assert_eq!(tier.explain(&question("10.1.0.100:80")).unwrap().unwrap().frontend, "web");
     assert!(tier.explain(&question("10.1.0.100:81")).unwrap().is_err());
-    assert_eq!(tier.flows(&Query { limit: 10, ..Query::default() }).unwrap().total, 0);
+    assert_eq!(tier.flows(&Query { limit: 10, ..Query::default() }).unwrap().unwrap().total, 0);
 
     let none = "frontends: { web: { mode: http, listen: 10.1.0.100:80, pool: web } }
 pools: { web: { backends: [10.2.0.2:80] } }";

@@ -74,13 +74,14 @@ pub struct BackendView {
 pub enum ExplainError {
     #[error("`{0}` is not a URL: expected http://host/path or https://host/path")]
     Url(String),
-    #[error("no frontend listens for {0}; there are: {1}")]
+    #[error("no frontend of layer 7 listens for {0}; there are: {1}")]
     NoFrontend(String, String),
 }
 
 pub fn explain(plan: &Plan, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
     let uri: Uri = request.url.parse().map_err(|_| ExplainError::Url(request.url.clone()))?;
-    let authority = uri.authority().ok_or_else(|| ExplainError::Url(request.url.clone()))?;
+    let known = uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https"));
+    let authority = uri.authority().filter(|_| known).ok_or_else(|| ExplainError::Url(request.url.clone()))?;
     let frontend = find_frontend(plan, &uri, request)?;
     let mut head = RequestHead::default();
     let text = wire(request, authority.as_str(), uri.path_and_query().map_or("/", |p| p.as_str()));
@@ -126,7 +127,7 @@ fn find_frontend<'p>(
             .map(|f| (&f.frontend.config, if f.http.tls.is_some() { ", TLS" } else { "" }))
             .map(|(config, tls)| format!("{} ({}{tls})", config.name, config.listen))
             .collect();
-        ExplainError::NoFrontend(wanted, known.join(", "))
+        ExplainError::NoFrontend(wanted, if known.is_empty() { "none".to_owned() } else { known.join(", ") })
     })
 }
 

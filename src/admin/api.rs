@@ -70,7 +70,8 @@ async fn explain_packet(State(lb): Lb, Json(question): Json<Question>) -> Answer
 }
 
 async fn flows(State(lb): Lb, Json(query): Json<Query>) -> Answer<Listing> {
-    blocking(move || lb.forwarder().flows(&query)).await.map(Json)
+    let listing = blocking(move || lb.forwarder().flows(&query)).await?;
+    listing.map(Json).map_err(|why| Refusal(StatusCode::NOT_FOUND, why.to_string()))
 }
 
 async fn sample(State(lb): Lb, Json(request): Json<SampleRequest>) -> Answer<Vec<SampleLine>> {

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use lb_core::config::{self, Identity};
+use lb_core::config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -35,11 +35,7 @@ pub struct Refused(String);
 impl Client {
     /// At `--socket` or LB_SOCKET, else at what the configuration file names, else at the usual place.
     pub fn find(server: &cli::Server) -> Result<Self> {
-        let socket = match &server.socket {
-            Some(socket) => socket.clone(),
-            None if server.config.exists() => socket_of(&server.config)?,
-            None => PathBuf::from(DEFAULT_SOCKET),
-        };
+        let socket = server.socket.clone().map_or_else(|| socket_of(&server.config), Ok)?;
         Ok(Self { socket })
     }
 
@@ -79,10 +75,18 @@ impl Client {
     }
 }
 
+/// The file need not be valid: the running lb is the one to say why it refuses it, and how it fares meanwhile.
 fn socket_of(path: &Path) -> Result<PathBuf> {
-    match config::load_file(path, &Identity::None) {
-        Ok(loaded) => Ok(loaded.config.admin.socket.clone()),
-        Err(_) => bail!("{} does not say where lb listens, as it is not valid: name --socket", path.display()),
+    let is_default = path == Path::new(cli::DEFAULT_CONFIG);
+    let text = std::fs::read(path).ok();
+    let named = text.as_ref().and_then(|text| config::admin_socket(text, &|name| std::env::var(name).ok()));
+    match named {
+        Some(socket) => Ok(socket),
+        None if is_default || !path.exists() => Ok(PathBuf::from(DEFAULT_SOCKET)),
+        None => bail!(
+            "{path} does not say where lb listens: name --socket (`lb check {path}` says what is wrong with it)",
+            path = path.display()
+        ),
     }
 }
 

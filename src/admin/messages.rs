@@ -111,6 +111,10 @@ pub struct BackendStatus {
     pub available: bool,
     /// Is there a check, and is the backend not in Maint?
     pub checked: bool,
+    /// Established flows of layer 4.
+    pub flows_active: u64,
+    /// Flows of layer 4 that it was given.
+    pub flows_total: u64,
     pub requests_active: u64,
     pub requests_total: u64,
     pub connections_active: u64,

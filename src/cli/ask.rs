@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use lb_core::config::{AdminState, parse_duration};
+use lb_l4::report::STATES;
 
 use super::Server;
 
@@ -71,7 +73,7 @@ pub struct Backend {
     /// As `lb status` names it
     #[arg(value_name = "POOL/BACKEND")]
     pub backend: String,
-    /// Wait until it has no request in flight (with ready: until it takes requests)
+    /// Wait until it has no request in flight and no established flow (with ready: until it takes requests)
     #[arg(long)]
     pub wait: bool,
     /// How long --wait waits
@@ -157,7 +159,7 @@ Examples:
 
 Exit codes:
   0  shown
-  1  there is no layer-4 frontend
+  1  there is no layer-4 frontend, or none of that name
   2  no running lb was reached")]
 pub struct Flows {
     /// Only of this frontend
@@ -166,8 +168,8 @@ pub struct Flows {
     /// Only of this backend, as its pool names it
     #[arg(long, value_name = "NAME", conflicts_with = "sample")]
     pub backend: Option<String>,
-    /// Only in this state: syn, syn_recv, established, fin, time_wait, closed, udp_new, udp
-    #[arg(long, value_name = "STATE", conflicts_with = "sample")]
+    /// Only in this state
+    #[arg(long, value_name = "STATE", conflicts_with = "sample", value_parser = PossibleValuesParser::new(&STATES[1..]))]
     pub state: Option<String>,
     /// Count them by state
     #[arg(long, conflicts_with_all = ["by_backend", "sample"])]

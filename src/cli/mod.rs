@@ -27,9 +27,10 @@ pub const DEFAULT_CONFIG: &str = "/etc/lb/lb.yaml";
 
 /// A load balancer in one program and one file
 ///
-/// lb takes HTTP/1.1 and HTTP/2 from clients, in clear text or TLS, and spreads it over pools of
-/// backends whose health it watches. One YAML file says everything; `lb reload` applies a changed
-/// file entirely or not at all, without losing a request.
+/// In layer 7 lb takes HTTP/1.1 and HTTP/2 from clients, in clear text or TLS; in layer 4 it forwards TCP
+/// and UDP in the kernel. Either way it spreads them over pools of backends whose health it watches, and
+/// several nodes can hold virtual addresses between them. One YAML file says everything; `lb reload`
+/// applies a changed file entirely or not at all, without losing a request.
 #[derive(Debug, Parser)]
 #[command(name = "lb", version, arg_required_else_help = true, disable_help_subcommand = true)]
 #[command(after_long_help = "\
@@ -38,6 +39,7 @@ Getting started:
   lb check lb.yaml                 is this file right?
   lb run -c lb.yaml                serve
   lb status                        what is it doing?
+  lb doctor                        what on this machine stands in its way?
 
 Exit codes:
   0  it worked

@@ -19,8 +19,9 @@ use super::{DEFAULT_CONFIG, This};
 /// Beside /metrics the metrics listener answers /healthz (200 while the process lives) and /readyz
 /// (200 while it takes requests, 503 while it drains; backends that are down do not count).
 ///
-/// lb needs no root: a port below 1024 takes CAP_NET_BIND_SERVICE, which the systemd unit gives.
-/// Started as an ordinary user it gives up every other capability.
+/// lb needs no root: a port below 1024 takes CAP_NET_BIND_SERVICE, layer 4 CAP_NET_ADMIN, CAP_BPF and
+/// CAP_PERFMON, virtual routers CAP_NET_ADMIN and CAP_NET_RAW. The systemd unit gives them. Started as an
+/// ordinary user lb gives up all that the file does not call for.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -25,6 +25,7 @@ Examples:
   lb man --config | man -l -
   lb man /usr/share/man/man1")]
 pub struct Man {
+    /// Write lb.1, lb-run.1, ... into this directory
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print lb.yaml(5), which describes the configuration file

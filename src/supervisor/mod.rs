@@ -15,6 +15,7 @@ mod service;
 mod signals;
 mod start;
 mod status;
+mod voice;
 mod watch;
 mod watchdog;
 

@@ -33,7 +33,7 @@ impl Supervisor {
             info!(backend = id, from = state_word(was), to = state_word(state), "commanded by an operator");
         }
         let backup = pool.backup.iter().any(|b| Arc::ptr_eq(b, backend));
-        Ok(status::backend(pool, backend, backup))
+        Ok(status::backend(pool, backend, backup, self.forwarder.report().as_ref()))
     }
 
     /// By the code that serves, and by what it serves now.

@@ -14,6 +14,8 @@ use prometheus::proto::MetricFamily;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
+use super::voice::Voice;
+
 /// How long other nodes may take to say that they know all flows.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -21,6 +23,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 pub struct Peers {
     forwarder: Arc<lb_l4::Tier>,
     vrrp: Arc<lb_vrrp::Tier>,
+    voice: Arc<Voice>,
     running: Mutex<Option<Running>>,
 }
 
@@ -57,8 +60,8 @@ enum Step {
 }
 
 impl Peers {
-    pub fn new(forwarder: Arc<lb_l4::Tier>, vrrp: Arc<lb_vrrp::Tier>) -> Self {
-        Self { forwarder, vrrp, running: Mutex::default() }
+    pub fn new(forwarder: Arc<lb_l4::Tier>, vrrp: Arc<lb_vrrp::Tier>, voice: Arc<Voice>) -> Self {
+        Self { forwarder, vrrp, voice, running: Mutex::default() }
     }
 
     pub fn prepare(&self, config: &Config) -> Result<Prepared> {
@@ -74,6 +77,7 @@ impl Peers {
         let mut running = self.lock();
         if let Step::Change(new) = prepared.0 {
             if let Some(old) = running.take() {
+                self.voice.end();
                 old.stop();
             }
             // Until flow sync says otherwise, if there is one.
@@ -94,6 +98,7 @@ impl Peers {
         let (ear, inbox) = sync::ear();
         let link = bound.start(state, Box::new(move |event| ear.hear(&event)));
         let link = link.inspect_err(|error| error!(%error, "nothing is heard of the other nodes")).ok()?;
+        self.voice.begin(link.speaker());
         let sync = made_of.sync.flows.then(|| self.start_sync(&link, inbox, made_of.nodes.len() - 1)).flatten();
         Some(Running { link, sync, made_of })
     }
@@ -121,6 +126,7 @@ impl Peers {
     pub fn stop(&self) {
         self.flush();
         if let Some(running) = self.lock().take() {
+            self.voice.end();
             running.stop();
         }
     }
@@ -175,6 +181,7 @@ fn describe(state: &mut NodeState, snapshot: &Snapshot) {
 const METRICS: &[Metric] = &[
     names::PEER_UP,
     names::PEER_CONFIG_MATCHES,
+    names::PEER_SPLIT_BRAIN,
     names::PEER_MESSAGES_SENT,
     names::PEER_MESSAGES_RECEIVED,
     names::PEER_ERRORS,
@@ -200,6 +207,7 @@ fn link_families(link: &LinkReport) -> Vec<MetricFamily> {
     vec![
         by_node(&names::PEER_UP, |peer| u64::from(peer.up)),
         by_node(&names::PEER_CONFIG_MATCHES, |peer| u64::from(peer.same_config)),
+        by_node(&names::PEER_SPLIT_BRAIN, |peer| peer.split.len() as u64),
         by_node(&names::PEER_MESSAGES_SENT, |peer| peer.sent),
         by_node(&names::PEER_MESSAGES_RECEIVED, |peer| peer.received),
         family(&names::PEER_ERRORS, errors),

@@ -23,6 +23,7 @@ use super::clock::{now, wall_clock};
 use super::endpoints::{BoundEndpoints, Endpoints};
 use super::peers::Peers;
 use super::reload::Reloads;
+use super::voice::Voice;
 use super::watch::FileWatch;
 use super::{host, own_metrics, service};
 use crate::admin::messages::Phase;
@@ -135,10 +136,14 @@ impl Supervisor {
         changed: Arc<Notify>,
     ) -> Result<Self> {
         let hooks = Arc::new(Hooks::new(Handle::current()));
-        let told = hooks.clone();
-        let on_role = move |event: &RoleEvent| told.tell(&event.router, event.change, event.priority);
+        let voice = Arc::new(Voice::default());
+        let (told, says) = (hooks.clone(), voice.clone());
+        let on_role = move |event: &RoleEvent| {
+            says.tell(event);
+            told.tell(&event.router, event.change, event.priority);
+        };
         let vrrp = Arc::new(lb_vrrp::Tier::telling(Arc::new(on_role)));
-        let peers = Arc::new(Peers::new(forwarder.clone(), vrrp.clone()));
+        let peers = Arc::new(Peers::new(forwarder.clone(), vrrp.clone(), voice));
         let reloads = Arc::new(Reloads::none(wall_clock()));
         let registry = own_metrics::registry(&plans, &forwarder, &vrrp, &peers, &logging, &reloads)?;
         let phase = AtomicU8::new(Phase::Starting as u8);

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use lb_core::config::{Http, Mode};
 use lb_core::pool::{Backend, Pool};
 use lb_core::snapshot::{Frontend, FrontendLive, Refusal};
+use lb_l4::Report;
+use lb_l4::report::Traffic;
 
 use super::start::Supervisor;
 use crate::admin::messages::{
@@ -14,6 +16,7 @@ use crate::admin::messages::{
 impl Supervisor {
     pub fn status(&self) -> Status {
         let snapshot = self.snapshot();
+        let layer4 = self.forwarder.report();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -26,8 +29,8 @@ impl Supervisor {
                 last_reload: self.reloads.shown(),
             },
             frontends: snapshot.frontends.iter().map(|f| frontend(f)).collect(),
-            pools: snapshot.pools.iter().map(|p| pool(p)).collect(),
-            layer4: self.forwarder.report(),
+            pools: snapshot.pools.iter().map(|p| pool(p, layer4.as_ref())).collect(),
+            layer4,
             virtual_routers: self.vrrp.report(),
             peers: self.peers.status(),
         }
@@ -61,20 +64,21 @@ fn http(config: &Http, live: &FrontendLive) -> HttpStatus {
     }
 }
 
-fn pool(pool: &Pool) -> PoolStatus {
-    let primary = pool.backends.iter().map(|b| backend(pool, b, false));
-    let backup = pool.backup.iter().map(|b| backend(pool, b, true));
+fn pool(pool: &Pool, layer4: Option<&Report>) -> PoolStatus {
+    let primary = pool.backends.iter().map(|b| backend(pool, b, false, layer4));
+    let backup = pool.backup.iter().map(|b| backend(pool, b, true, layer4));
     let backends: Vec<_> = primary.chain(backup).collect();
     PoolStatus {
         name: pool.config.name.to_string(),
         scheduler: word(&pool.config.scheduler),
-        available: backends.iter().filter(|b| b.available).count(),
+        available: pool.available(),
         queued: pool.live.queued.load(Ordering::Relaxed),
         backends,
     }
 }
 
-pub(super) fn backend(pool: &Pool, backend: &Backend, backup: bool) -> BackendStatus {
+pub(super) fn backend(pool: &Pool, backend: &Backend, backup: bool, layer4: Option<&Report>) -> BackendStatus {
+    let flows = layer4.map(|report| forwarded(report, pool, backend)).unwrap_or_default();
     let counters = &backend.live.counters;
     let state = backend.admin_state();
     BackendStatus {
@@ -87,12 +91,21 @@ pub(super) fn backend(pool: &Pool, backend: &Backend, backup: bool) -> BackendSt
         overridden: backend.live.admin_override().is_some(),
         available: backend.is_available(),
         checked: pool.config.check.is_some() && state != lb_core::config::AdminState::Maint,
+        flows_active: flows.flows_active,
+        flows_total: flows.flows_total,
         requests_active: backend.load(),
         requests_total: counters.sum(|c| &c.requests_total),
         connections_active: counters.level(|c| &c.connections_active),
         failures_total: counters.sum(|c| &c.connect_failures) + counters.sum(|c| &c.response_failures),
         last_check: last_check(backend),
     }
+}
+
+/// Several frontends may share a pool.
+fn forwarded(report: &Report, pool: &Pool, backend: &Backend) -> Traffic {
+    let frontends = report.frontends.iter().filter(|frontend| *frontend.pool == *pool.config.name);
+    let backends = frontends.flat_map(|frontend| &frontend.backends);
+    backends.filter(|to| *to.name == *backend.config.name).map(|to| to.traffic).sum()
 }
 
 fn last_check(backend: &Backend) -> Option<LastCheck> {

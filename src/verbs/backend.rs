@@ -34,19 +34,29 @@ pub async fn backend(args: &cli::Backend) -> Result<()> {
 fn is_there(backend: &BackendStatus, wanted: AdminState) -> bool {
     match wanted {
         AdminState::Ready => backend.available,
-        AdminState::Drain | AdminState::Maint => backend.requests_active == 0,
+        AdminState::Drain | AdminState::Maint => backend.requests_active + backend.flows_active == 0,
     }
 }
 
 fn describe(backend: &BackendStatus, args: &cli::Backend) -> String {
     let by = if backend.overridden { " (against the file)" } else { "" };
-    let active = backend.requests_active;
     format!(
-        "{}: {}{by}, {}, {active} requests in flight",
+        "{}: {}{by}, {}, {}",
         args.backend,
         state_word(backend.state),
-        health_word(backend.health)
+        health_word(backend.health),
+        in_flight(backend)
     )
+}
+
+/// Flows are named where there are any: most backends are of one layer.
+fn in_flight(backend: &BackendStatus) -> String {
+    let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    match (backend.requests_active, backend.flows_active) {
+        (requests, 0) => format!("{} in flight", count(requests, "request")),
+        (0, flows) => count(flows, "established flow"),
+        (requests, flows) => format!("{} in flight, {}", count(requests, "request"), count(flows, "established flow")),
+    }
 }
 
 fn still(backend: &BackendStatus) -> &'static str {

@@ -1,5 +1,6 @@
 //! `lb flows`: the flow table of layer 4, and samples of its packets.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 use anyhow::Result;
@@ -27,8 +28,8 @@ pub async fn flows(args: &cli::Flows) -> Result<()> {
     let listing: Listing = client.post("/v1/flows", &query).await?;
     match args.json {
         true => print(format_args!("{}\n", serde_json::to_string_pretty(&listing)?)),
-        false if args.by_state => print(counts("STATE", &listing.by_state)),
-        false if args.by_backend => print(counts("FRONTEND BACKEND", &listing.by_backend)),
+        false if args.by_state => print(by_state(&listing.by_state)),
+        false if args.by_backend => print(by_backend(&listing.by_backend)),
         false => print(Shown(&listing)),
     }
 }
@@ -42,10 +43,18 @@ async fn sample(args: &cli::Flows, client: &Client, packets: usize) -> Result<()
     }
 }
 
-fn counts(of: &str, counts: &std::collections::BTreeMap<String, u64>) -> Table {
-    let mut table = Table::new([of, ">FLOWS"]);
-    for (what, count) in counts {
-        table.row([what.clone(), count.to_string()]);
+fn by_state(counts: &BTreeMap<String, u64>) -> Table {
+    let mut table = Table::new(["STATE", ">FLOWS"]);
+    counts.iter().for_each(|(state, count)| table.row([state.clone(), count.to_string()]));
+    table
+}
+
+/// Neither name has a space in it.
+fn by_backend(counts: &BTreeMap<String, u64>) -> Table {
+    let mut table = Table::new(["FRONTEND", "BACKEND", ">FLOWS"]);
+    for (names, count) in counts {
+        let (frontend, backend) = names.split_once(' ').unwrap_or((names, ""));
+        table.row([frontend.to_owned(), backend.to_owned(), count.to_string()]);
     }
     table
 }

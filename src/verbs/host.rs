@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const FEW_DESCRIPTORS: u64 = 10_000;
 
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = vec![finding("file descriptors", descriptors())];
+    findings.extend(node(config));
     let running = UnixStream::connect(&config.admin.socket).is_ok();
     for frontend in &config.frontends {
         let Mode::Http(http) = &frontend.mode else { continue };
@@ -45,11 +47,21 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     if let Some(metrics) = &config.metrics {
         findings.push(finding("metrics", listen(metrics.listen, running)));
     }
-    findings.push(finding("admin socket", writable(&config.admin.socket)));
+    findings.push(finding("admin socket", socket(&config.admin.socket)));
     if let Some(path) = config.log.access.as_ref().and_then(|a| a.path.as_ref()) {
-        findings.push(finding("access log", writable(path)));
+        findings.push(finding("access log", in_a_directory(path).and_then(|()| writable(path))));
     }
     findings
+}
+
+/// Who is none of the nodes cannot serve them.
+fn node(config: &Config) -> Option<Finding> {
+    if config.nodes.is_empty() || config.node().is_some() {
+        return None;
+    }
+    let names: Vec<_> = config.nodes.iter().map(|node| &*node.name).collect();
+    let why = format!("this host is none of {}", names.join(", "));
+    Some(finding("node", Err(problem(why))).or_fix("LB_NODE=NAME in /etc/default/lb, or --node NAME"))
 }
 
 fn is_virtual(config: &Config, address: SocketAddr) -> bool {
@@ -131,6 +143,24 @@ fn listen(address: SocketAddr, running: bool) -> Result {
 fn unprivileged_from() -> String {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     text.map_or_else(|_| "1024".to_owned(), |t| t.trim().to_owned())
+}
+
+/// lb replaces what a dead process left behind, and nothing else.
+fn socket(path: &Path) -> Result {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            Err(problem(format!("there is a file at {} that is no socket", path.display())))
+        }
+        _ => writable(path),
+    }
+}
+
+/// lb makes the directory of its socket, and no other.
+fn in_a_directory(path: &Path) -> std::result::Result<(), (Severity, String)> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        Some(missing) => Err(problem(format!("{}: there is no directory {}", path.display(), missing.display()))),
+        None => Ok(()),
+    }
 }
 
 /// The file, or where it is missing, the directory that it would be made in.

@@ -29,6 +29,9 @@ impl Display for Peers<'_> {
         for peer in self.0.nodes.iter().filter(|peer| peer.up && !peer.same_config) {
             writeln!(out, "  peer {} runs a different config", peer.node)?;
         }
+        for (peer, router) in self.0.nodes.iter().flat_map(|peer| peer.split.iter().map(move |router| (peer, router))) {
+            writeln!(out, "  SPLIT BRAIN: peer {} is active for {router} as well (see lb doctor)", peer.node)?;
+        }
         self.0.flow_sync.as_ref().map_or(Ok(()), |sync| write_sync(out, sync))
     }
 }
@@ -60,6 +63,7 @@ pub mod tests {
             same_config: false,
             config_sha256: if up { "fedcba9876543210".to_owned() } else { String::new() },
             in_sync: up,
+            split: if up { vec!["public".to_owned()] } else { vec![] },
             sent: 120,
             received: 119,
         };

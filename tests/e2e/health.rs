@@ -162,6 +162,7 @@ fn a_server_that_accepts_and_says_nothing_is_down() {
     let lb = Lb::start(&config("http: { path: / }", "@a"), &[("a", origin.addr)]);
     becomes(&lb, "a", "down");
     assert!(lb.metric("lb_backend_check_failures_total", &[("reason", "timeout")]) >= 1.0);
+    eventually("the log says what that means", || lb.stderr().contains("no other of its pool is available"));
 }
 
 #[test]

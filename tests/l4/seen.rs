@@ -102,7 +102,9 @@ fn flows_are_listed_filtered_and_counted() {
     let by_state = lb.cli_ok(&["flows", "--by-state"]);
     assert!(by_state.lines().any(|l| l.split_whitespace().eq(["established", "4"])), "{by_state}");
     let by_backend = lb.cli_ok(&["flows", "--by-backend"]);
-    assert!(by_backend.lines().any(|l| l.starts_with("tcp4 b1")), "{by_backend}");
+    assert!(by_backend.lines().any(|l| l.split_whitespace().take(2).eq(["tcp4", "b1"])), "{by_backend}");
+    let stranger = lb.cli(&["flows", "--frontend", "tcp5"]);
+    assert_eq!(stranger.status.code(), Some(1), "{}", String::from_utf8_lossy(&stranger.stderr));
     let text = lb.cli_ok(&["flows"]);
     assert!(text.contains(&talks[0].local().to_string()) && text.contains("5 flows"), "{text}");
     talks.drain(..).for_each(Talk::reset);

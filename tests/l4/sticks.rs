@@ -150,6 +150,24 @@ fn a_reused_source_port_on_a_drained_backend_is_scheduled_anew() {
     assert_eq!(Talk::open_from(net, port, vip(0, PORT)).backend, "b2");
 }
 
+/// Whoever drains a backend to take it away wants to know when it has been left.
+#[test]
+fn a_drained_backend_is_waited_for_until_its_last_flow_has_ended() {
+    if !may_run() {
+        return;
+    }
+    let stage = Stage::new(Way::Nat, Hook::Tc, "", "");
+    let mut talk = stage.talk_with(0, "b1");
+    talk.say("established");
+    let drain = ["backend", "drain", "v4/b1", "--wait", "--timeout"];
+    let late = stage.lb.cli(&[&drain[..], &["100ms"]].concat());
+    let why = String::from_utf8_lossy(&late.stderr);
+    assert!(late.status.code() == Some(1) && why.contains("1 established flow,"), "{why}");
+    talk.reset();
+    let left = stage.lb.cli_ok(&[&drain[..], &["30s"]].concat());
+    assert!(left.contains("0 requests in flight"), "{left}");
+}
+
 fn mute_resets(host: &Space) {
     host.run("nft add table ip silence");
     host.run("nft add chain ip silence out { type filter hook output priority 0 ; }");

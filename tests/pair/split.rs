@@ -31,3 +31,21 @@ fn a_split_is_seen_reported_and_healed_once() {
     assert_eq!([became_active(&pair.a), became_active(&pair.b)], [1.0, 1.0], "no storm");
     pair.wait_for("a");
 }
+
+/// As a firewall does it that knows UDP, and not VRRP.
+#[test]
+fn two_active_nodes_that_hear_each_other_say_so() {
+    if !may_run() {
+        return;
+    }
+    let pair = Pair::start();
+    let split = |node: &Node, other: &str| node.metric("lb_peer_split_brain", &[("node", other)]);
+    pair.net.cut_adverts();
+    eventually("both tell of the other", || split(&pair.a, "b") > 0.0 && split(&pair.b, "a") > 0.0);
+    let status = pair.b.cli_ok(&["status"]);
+    assert!(status.contains("SPLIT BRAIN: peer a is active for front as well"), "{status}");
+    pair.net.heal();
+    pair.wait_for("a");
+    eventually("only one is active", || split(&pair.a, "b") == 0.0 && split(&pair.b, "a") == 0.0);
+    assert!(!pair.b.cli_ok(&["status"]).contains("SPLIT BRAIN"));
+}

@@ -26,7 +26,7 @@ mod tree;
 mod validate;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use decode::{Context, Decode};
 use diagnostic::{Problems, Span};
@@ -108,12 +108,30 @@ pub fn load_file(path: &Path, identity: &Identity) -> Result<Loaded, LoadError> 
     load_as(bytes, path, &|name| std::env::var(name).ok(), identity).map_err(LoadError::Invalid)
 }
 
+/// Where lb listens for `lb reload` and the other verbs, according to a file that may be wrong everywhere else; none if
+/// that cannot be told.
+pub fn admin_socket(text: impl AsRef<[u8]>, env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let mut problems = Problems::default();
+    let text = readable(text.as_ref(), &mut problems);
+    let root = raw(text, env, &mut problems)?;
+    if root.admin.is_absent() {
+        return Some(raw::Admin::default().socket());
+    }
+    let admin = root.admin.value()?;
+    (admin.socket.is_absent() || admin.socket.value().is_some()).then(|| admin.socket())
+}
+
 fn config(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
     identity: &Identity,
     problems: &mut Problems,
 ) -> Option<Config> {
+    let raw = raw(text, env, problems)?;
+    validate::config(&raw, identity, problems)
+}
+
+fn raw(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<raw::Root> {
     let tree = Tree::parse(text, env, problems);
     let Some(root) = tree.root() else {
         if !problems.has_errors() {
@@ -124,7 +142,7 @@ fn config(
     let mut context = Context { tree: &tree, problems: std::mem::take(problems) };
     let raw = raw::Root::decode(root, &mut context);
     *problems = context.problems;
-    validate::config(&raw?, identity, problems)
+    raw
 }
 
 /// The part of a file that is text; a problem is noted where that is not all of it.

@@ -337,15 +337,15 @@ keys! {
         timeouts: FlowTimeouts;
     }
 
-    /// A flow without packets is forgotten after these, by its state.
+    /// A flow without packets is forgotten after these, by its state, or up to an eighth later.
     FlowTimeouts "timeouts of flows" {
         /// TCP, established.
         established: Duration = secs(15 * 60), ms(100)..=hours(168);
         /// TCP, not established yet.
         syn: Duration = secs(60), ms(100)..=hours(1);
-        /// TCP, closed by one side.
+        /// TCP, closed by one side or by both.
         fin: Duration = secs(120), ms(100)..=hours(24);
-        /// TCP, closed by both sides, or reset.
+        /// TCP, reset.
         close: Duration = secs(10), ms(100)..=hours(1);
         /// UDP.
         udp: Duration = secs(300), ms(100)..=hours(168);

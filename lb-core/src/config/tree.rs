@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
-use super::diagnostic::{Problems, Span, quoted};
+use super::diagnostic::{Help, Problems, Span, quoted};
 use super::interpolate::interpolate;
 
 /// Nodes of a file with every alias written out. 10,000 backends in full take 150,000.
@@ -245,7 +245,15 @@ impl<'a, 'p> Builder<'a, 'p> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let at = error.marker().byte_offset().unwrap_or(self.text.len());
-        self.problems.error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
+        let span = Span { start: at, end: at };
+        self.problems.error_with(span, format!("not valid YAML: {}", error.info()), self.braces(at));
+    }
+
+    /// YAML takes the braces of `${NAME}` for its own where it stands within others.
+    fn braces(&self, at: usize) -> Option<Help> {
+        let line = self.text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+        let is_there = self.text.get(line..)?.lines().next()?.contains("${");
+        is_there.then(|| Help::Text("within braces or brackets, `${NAME}` stands in quotes".to_owned()))
     }
 
     fn span(&self, span: &granit_parser::Span) -> Span {

@@ -93,11 +93,17 @@ impl Checked {
     fn log(&self, transition: Transition, reason: &str) {
         let Transition { from, to, results, lasted } = transition;
         let (pool, backend) = (&*self.target.backend.pool, &*self.target.backend.config.name);
-        let (from, lasted) = (from.as_str(), format_args!("{:.1}s", lasted.as_secs_f32()));
-        if to == Health::Down {
-            tracing::warn!(pool, backend, from, to = to.as_str(), reason, results, %lasted, "backend is down");
-        } else {
-            tracing::info!(pool, backend, from, to = to.as_str(), reason, results, %lasted, "backend health changed");
+        let (from, lasted, available) =
+            (from.as_str(), format_args!("{:.1}s", lasted.as_secs_f32()), self.target.pool.available());
+        macro_rules! say {
+            ($level:ident, $what:literal) => {
+                tracing::$level!(pool, backend, from, to = to.as_str(), reason, results, %lasted, available, $what)
+            };
+        }
+        match (to, available) {
+            (Health::Down, 0) => say!(error, "backend is down, and no other of its pool is available"),
+            (Health::Down, _) => say!(warn, "backend is down"),
+            _ => say!(info, "backend health changed"),
         }
     }
 }

@@ -161,6 +161,8 @@ metrics! {
         "1 when another node was heard in the last three seconds.";
     PEER_CONFIG_MATCHES = Gauge "lb_peer_config_matches" ["node"]
         "1 when another node said last that it runs the configuration file of this one.";
+    PEER_SPLIT_BRAIN = Gauge "lb_peer_split_brain" ["node"]
+        "Virtual routers that another node has been active for, beside this one, for three seconds.";
     PEER_MESSAGES_SENT = Counter "lb_peer_messages_sent_total" ["node"]
         "Datagrams sent to another node.";
     PEER_MESSAGES_RECEIVED = Counter "lb_peer_messages_received_total" ["node"]

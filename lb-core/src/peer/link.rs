@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::machine::{Event, Machine, Ours, PeerConfig, PeerId, Refusal};
 use super::receive::receive;
 use super::report::{LinkReport, PeerReport};
+use super::split::Change;
 use super::wire::{Key, LARGEST, NodeState};
 use crate::config::{Config, Node};
 
@@ -110,9 +111,8 @@ impl Link {
 
     pub fn report(&self) -> LinkReport {
         let machine = self.shared.machine();
-        let ours = machine.state().config;
         LinkReport {
-            peers: machine.peers().iter().map(|peer| PeerReport::of(peer, &ours)).collect(),
+            peers: PeerReport::all(&machine),
             errors: Refusal::REASONS.into_iter().zip(machine.refused().iter().copied()).collect(),
         }
     }
@@ -189,6 +189,7 @@ impl Ear {
             let our_state_may_be_new = self.shared.bell.read().is_ok();
             let something_new = self.hear();
             self.miss();
+            self.look_for_splits();
             if something_new || our_state_may_be_new {
                 self.compare();
             }
@@ -242,6 +243,22 @@ impl Ear {
         }
     }
 
+    fn look_for_splits(&self) {
+        let changes = self.shared.machine().handle_roles(clock());
+        for change in changes {
+            match change {
+                Change::Split { peer, router } => error!(
+                    node = &*self.name(peer),
+                    router = &*router,
+                    "a node is active as well: its adverts do not come here, or ours not there (IP protocol 112)"
+                ),
+                Change::Healed { peer, router } => {
+                    info!(node = &*self.name(peer), router = &*router, "only one of the nodes is active again")
+                }
+            }
+        }
+    }
+
     fn log(&self, event: &Event<'_>) {
         if let Event::Joined(id) = event {
             info!(node = &*self.name(*id), "a node is there");
@@ -250,11 +267,7 @@ impl Ear {
 
     /// Says once when a node that is there runs another configuration, and when it no longer does.
     fn compare(&mut self) {
-        let report = {
-            let machine = self.shared.machine();
-            let ours = machine.state().config;
-            machine.peers().iter().map(|peer| PeerReport::of(peer, &ours)).collect::<Vec<_>>()
-        };
+        let report = PeerReport::all(&self.shared.machine());
         for (peer, logged) in
             report.iter().zip(&mut self.same).filter(|(peer, logged)| peer.up && **logged != Some(peer.same_config))
         {

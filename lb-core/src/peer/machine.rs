@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::split::{self, Splits};
 use super::window::Window;
 use super::wire::{self, Header, Hello, Key, Kind, NodeState, WireError};
 
@@ -111,6 +112,7 @@ pub struct Machine {
     peers: Vec<Peer>,
     random: Random,
     refused: [u64; Refusal::REASONS.len()],
+    splits: Splits,
 }
 
 /// Another node, as this one knows it.
@@ -140,7 +142,8 @@ impl Machine {
         // 0 stands for none.
         let session = random() | 1;
         let node = wire::node_id(&ours.name);
-        Self { node, session, state: ours.state, key: ours.key, peers, random, refused: Default::default() }
+        let (refused, splits) = Default::default();
+        Self { node, session, state: ours.state, key: ours.key, peers, random, refused, splits }
     }
 
     pub fn peers(&self) -> &[Peer] {
@@ -205,6 +208,20 @@ impl Machine {
         let lost: Vec<PeerId> = (0..self.peers.len()).filter(|id| is_lost(&self.peers[*id])).collect();
         lost.iter().for_each(|id| self.peers[*id].heard = None);
         lost
+    }
+
+    /// What there is to say of nodes that are active beside this one. To be asked about every second.
+    pub fn handle_roles(&mut self, now: Instant) -> Vec<split::Change> {
+        let there = self.peers.iter().enumerate().filter(|(_, peer)| peer.is_there());
+        let both = there.flat_map(|(id, peer)| {
+            let of_both = peer.state.active.iter().filter(|router| self.state.active.contains(router));
+            of_both.map(move |router| (id, router.clone()))
+        });
+        self.splits.observe(now, &both.collect::<Vec<_>>())
+    }
+
+    pub fn splits(&self) -> &Splits {
+        &self.splits
     }
 
     /// When something is due at the latest.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`wire`] | datagrams: header, hello, signature (pure) |
 //! | [`window`] | no datagram counts twice (pure) |
+//! | [`split`] | both nodes are active (pure) |
 //! | [`machine`] | who is there, and what to send when (pure) |
 //! | [`link`], `receive` | the socket and its thread |
 //! | [`report`] | what people and Prometheus see |
@@ -18,6 +19,7 @@ pub mod link;
 pub mod machine;
 mod receive;
 pub mod report;
+pub mod split;
 pub mod window;
 pub mod wire;
 

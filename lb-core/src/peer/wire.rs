@@ -12,6 +12,8 @@
 //! | | content |
 //! | 16 | where there is a secret: HMAC-SHA256 over all of it, its first half (RFC 2104 section 5) |
 
+use std::sync::Arc;
+
 use aws_lc_rs::{constant_time, digest, hmac};
 
 const MAGIC: [u8; 4] = *b"lbpr";
@@ -147,16 +149,26 @@ pub struct NodeState {
     pub syncs_flows: bool,
     /// Does it know them all?
     pub in_sync: bool,
+    /// The virtual routers for which it is active, in order; as many as fit into a hello.
+    pub active: Vec<Arc<str>>,
 }
 
 impl Hello {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(65);
+        let mut out = Vec::with_capacity(ROOM);
         for number in [self.challenge, self.echo, self.believed, self.state.generation] {
             out.extend(number.to_be_bytes());
         }
         out.extend(self.state.config);
         out.push(u8::from(self.state.syncs_flows) | u8::from(self.state.in_sync) << 1);
+        for name in &self.state.active {
+            let Ok(length) = u8::try_from(name.len()) else { continue };
+            if out.len() + 1 + name.len() < ROOM {
+                out.push(length);
+                out.extend(name.bytes());
+            }
+        }
+        out.push(0);
         out
     }
 
@@ -165,7 +177,8 @@ impl Hello {
         let mut reader = Reader(content);
         let (challenge, echo, believed) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (generation, config, flags) = (reader.u64()?, reader.array()?, reader.u8()?);
-        let state = NodeState { config, generation, syncs_flows: flags & 1 != 0, in_sync: flags & 2 != 0 };
+        let active = reader.names()?;
+        let state = NodeState { config, generation, syncs_flows: flags & 1 != 0, in_sync: flags & 2 != 0, active };
         Ok(Self { challenge, echo, believed, state })
     }
 }
@@ -186,6 +199,20 @@ impl Reader<'_> {
 
     fn u64(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    /// Each behind its length; one without a length ends them.
+    fn names(&mut self) -> Result<Vec<Arc<str>>, WireError> {
+        let mut names = vec![];
+        loop {
+            let length = usize::from(self.u8()?);
+            if length == 0 {
+                return Ok(names);
+            }
+            let (name, rest) = self.0.split_at_checked(length).ok_or(WireError::Malformed)?;
+            self.0 = rest;
+            names.push(str::from_utf8(name).map_err(|_| WireError::Malformed)?.into());
+        }
     }
 }
 
@@ -234,12 +261,23 @@ mod tests {
 
     #[test]
     fn a_hello_comes_back() {
-        let state = NodeState { config: [7; 32], generation: 9, syncs_flows: true, in_sync: false };
+        let active = vec!["public".into(), "inside".into()];
+        let state = NodeState { config: [7; 32], generation: 9, syncs_flows: true, in_sync: false, active };
         let hello = Hello { challenge: 1, echo: 2, believed: 3, state };
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
         let unsynced = NodeState { syncs_flows: false, in_sync: true, ..hello.state.clone() };
         let hello = Hello { state: unsynced, ..hello };
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+    }
+
+    #[test]
+    fn a_hello_says_as_many_names_as_fit() {
+        let name = |n: usize| -> Arc<str> { format!("{n:0>100}").into() };
+        let active: Vec<Arc<str>> = (0..100).map(name).collect();
+        let encoded = Hello { state: NodeState { active, ..NodeState::default() }, ..Hello::default() }.encode();
+        assert!(encoded.len() <= ROOM, "{}", encoded.len());
+        let said = Hello::decode(&encoded).unwrap().state.active;
+        assert_eq!(said, (0..12).map(name).collect::<Vec<_>>());
     }
 
     #[test]

@@ -34,16 +34,9 @@ pub fn examine(machine: &Machine, config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Which one this is, and does it have the address that the others know?
+/// Does this one have the address that the others know?
 fn of_nodes(config: &Config, addresses: &str) -> Vec<Finding> {
-    if config.nodes.is_empty() {
-        return Vec::new();
-    }
-    let Some(node) = config.node() else {
-        let names: Vec<_> = config.nodes.iter().map(|node| &*node.name).collect();
-        let why = format!("this host is none of {}", names.join(", "));
-        return vec![finding("node", Err(problem(why))).or_fix("LB_NODE=NAME in /etc/default/lb, or --node NAME")];
-    };
+    let Some(node) = config.node() else { return Vec::new() };
     let own = [Some(node.address), node.address6.map(IpAddr::V6)].into_iter().flatten();
     own.map(|address| {
         let result = match interface_of(addresses, address) {
@@ -72,7 +65,7 @@ fn firewall(machine: &Machine, config: &Config, addresses: &str) -> Vec<Finding>
 
 fn sync_port(rules: &Ruleset, config: &Config, node: &Node, interface: &str) -> Finding {
     let packet = Packet { source: node.address, protocol: UDP, port: Some(config.sync.port), interface };
-    let what = format!("node {}: UDP port {}", node.name, config.sync.port);
+    let what = format!("node {}: datagrams to UDP port {}", node.name, config.sync.port);
     judged(what, rules, &packet, &format!("udp dport {}", config.sync.port))
 }
 
@@ -109,16 +102,18 @@ fn secrets(config: &Config) -> Vec<Finding> {
 
 fn of_secret(secret: &Secret, read: io::Result<Vec<u8>>) -> Finding {
     let path = secret.0.display();
-    let result = match read {
-        Err(error) => Err(problem(error)),
-        Ok(_) if std::fs::metadata(&secret.0).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) => {
-            Err(warning("everybody on this host can read it"))
+    let protect = format!("chgrp lb {path}; chmod 640 {path}");
+    let (result, fix) = match read {
+        Err(error) => {
+            let make = "head -c 32 /dev/urandom | base64";
+            (Err(problem(error)), format!("{make} >{path}, on one node, copied to the others; {protect}"))
         }
-        Ok(bytes) => Ok(format!("{} bytes", bytes.len())),
+        Ok(_) if std::fs::metadata(&secret.0).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) => {
+            (Err(warning("everybody on this host can read it")), protect)
+        }
+        Ok(bytes) => (Ok(format!("{} bytes", bytes.len())), String::new()),
     };
-    finding(format!("secret {path}"), result).or_fix(format!(
-        "head -c 32 /dev/urandom | base64 >{path}, on one node, copied to the others; chgrp lb {path}; chmod 640 {path}"
-    ))
+    finding(format!("secret {path}"), result).or_fix(fix)
 }
 
 /// Other programs may need it; lb does not.
@@ -161,7 +156,6 @@ mod tests {
             |identity| of_nodes(&config(identity, ""), ADDRESSES).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(lines("lb-a"), ["ok       node lb-a: 10.0.0.2 stands on eth0"]);
         assert_one(&lines("lb-b"), "PROBLEM", "no interface has 10.0.0.3");
-        assert_one(&lines("www"), "PROBLEM", "none of lb-a, lb-b");
     }
 
     #[test]
@@ -176,6 +170,7 @@ mod tests {
         fs::write(&file, "x".repeat(32)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(line().starts_with("warning") && line().contains("everybody"), "{}", line());
+        assert!(!line().contains("urandom"), "what is there stays: {}", line());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(line().starts_with("ok"), "{}", line());
     }

@@ -123,6 +123,13 @@ impl Net {
         self.nft(&(rules + "}\n}\n"));
     }
 
+    /// Adverts do not come through between the nodes; everything else does.
+    pub fn cut_adverts(&self) {
+        self.nft(
+            "table bridge cut {\nchain forward {\ntype filter hook forward priority 0\nip protocol 112 drop\n}\n}\n",
+        );
+    }
+
     pub fn heal(&self) {
         self.nft("delete table bridge cut\n");
     }

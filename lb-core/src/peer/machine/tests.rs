@@ -104,7 +104,8 @@ fn a_node_that_is_not_heard_is_lost_and_found_again() {
 fn a_change_is_told_at_once() {
     let mut pair = Pair::new(None);
     pair.run(5_300);
-    let state = NodeState { config: [1; 32], generation: 2, syncs_flows: true, in_sync: true };
+    let state =
+        NodeState { config: [1; 32], generation: 2, syncs_flows: true, in_sync: true, active: vec!["public".into()] };
     pair.nodes[0].set_state(state.clone(), pair.now);
     pair.run(0);
     assert_eq!(pair.nodes[1].peers()[0].state, state);
@@ -200,4 +201,25 @@ fn a_flood_of_beginnings_is_answered_slowly() {
     assert_eq!(pair.now - before, Duration::from_secs(1));
     assert!(answers <= 51, "{answers}");
     assert!(pair.there()[1], "the one that is there stays");
+}
+
+#[test]
+fn two_that_are_active_for_one_router_learn_of_it() {
+    let mut pair = Pair::new(None);
+    pair.run(1000);
+    let split = |pair: &Pair, of: usize| pair.nodes[of].splits().with(0).map(|router| router.to_string()).collect();
+    for (node, active) in pair.nodes.iter_mut().zip([["inside", "public"], ["other", "public"]]) {
+        let active = active.map(Arc::from).to_vec();
+        node.set_state(NodeState { active, ..NodeState::default() }, pair.now);
+    }
+    for _ in 0..4 {
+        pair.run(1000);
+        pair.nodes.iter_mut().for_each(|node| drop(node.handle_roles(pair.now)));
+    }
+    assert_eq!([split(&pair, 0), split(&pair, 1)], [vec!["public".to_owned()], vec!["public".to_owned()]]);
+    pair.cut = [true; 2];
+    pair.run(5000);
+    pair.nodes.iter_mut().for_each(|node| drop(node.handle_roles(pair.now)));
+    let none: Vec<String> = split(&pair, 0);
+    assert!(none.is_empty(), "who is not heard says nothing any more");
 }
