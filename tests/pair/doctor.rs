@@ -22,7 +22,7 @@ fn doctor_hears_the_active_node_and_names_the_firewall_that_keeps_it_out() {
     let well = pair.b.cli_ok(&arguments);
     for line in [
         "ok       node b: 203.0.113.3 stands on eth0",
-        "ok       node a: UDP port 9619: are let in by the firewall",
+        "ok       node a: datagrams to UDP port 9619: are let in by the firewall",
         "ok       virtual router front: 203.0.113.2 is active, and is heard",
         "ok       virtual router back: 10.0.0.2 is active, and is heard",
     ] {
@@ -35,7 +35,7 @@ fn doctor_hears_the_active_node_and_names_the_firewall_that_keeps_it_out() {
     let said = String::from_utf8(apart.stdout).unwrap();
     assert_eq!(apart.status.code(), Some(1), "{said}");
     for line in [
-        "PROBLEM  node a: UDP port 9619: the firewall drops them, in chain `inet filter input`",
+        "PROBLEM  node a: datagrams to UDP port 9619: the firewall drops them, in chain `inet filter input`",
         "fix: nft insert rule inet filter input ip saddr 203.0.113.2 udp dport 9619 accept",
         "PROBLEM  virtual router front: adverts of a: the firewall drops them",
         "PROBLEM  virtual router front: adverts of 203.0.113.2 arrive on eth0 and are filtered",
