@@ -172,8 +172,11 @@ impl Hello {
         out
     }
 
-    /// More may follow one day.
+    /// More may follow one day, within what fits into a datagram.
     pub fn decode(content: &[u8]) -> Result<Self, WireError> {
+        if content.len() > ROOM {
+            return Err(WireError::Malformed);
+        }
         let mut reader = Reader(content);
         let (challenge, echo, believed) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (generation, config, flags) = (reader.u64()?, reader.array()?, reader.u8()?);
@@ -278,6 +281,8 @@ mod tests {
         assert!(encoded.len() <= ROOM, "{}", encoded.len());
         let said = Hello::decode(&encoded).unwrap().state.active;
         assert_eq!(said, (0..12).map(name).collect::<Vec<_>>());
+        let too_long = [encoded, vec![0; ROOM]].concat();
+        assert_eq!(Hello::decode(&too_long), Err(WireError::Malformed));
     }
 
     #[test]
