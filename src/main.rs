@@ -10,9 +10,11 @@
 //! | [`verbs`] | the other verbs |
 //! | [`demo`] | `lb demo`: all of it with toy backends |
 //! | [`logging`] | the log, which never blocks |
+//! | [`allocator`] | which memory allocator, and how long it keeps what is free |
 //! | [`exit`] | how a verb ends: its words and its exit code |
 
 mod admin;
+mod allocator;
 mod cli;
 mod demo;
 mod exit;
@@ -30,11 +32,8 @@ use clap::Parser;
 
 use crate::cli::{Cli, ConfigVerb, Verb, VrrpVerb};
 
-/// The streams of HTTP/2 allocate in bursts, in which glibc's own allocator leaves its fast paths: a twelfth of their time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::set_up();
     match run(&Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
