@@ -50,14 +50,15 @@ inline_ __u64 pseudo(const struct addr *src, const struct addr *dst, __u8 proto,
 	return v6 ? sum : sum + 2 * (__u16)~0xffff;
 }
 
+/* The largest answer is one about a packet of IPv6. */
+_Static_assert(sizeof(struct ipv6hdr) + sizeof(struct icmphdr) + QUOTE6 <= sizeof(struct iphdr) + 255, "replace_packet()");
+
 /* work->buffer becomes layer 3 of the frame. */
 inline_ int replace_packet(ctx_t *ctx, struct work *work, __u32 bytes)
 {
 	__u32 l3 = work->p.l3;
 
-	bytes = bounded(bytes, 511);
-	if (bytes < 1 || bytes > sizeof(work->buffer))
-		return -1;
+	bytes = bounded(bytes, sizeof(struct iphdr), 255);
 	if (resize(ctx, l3 + bytes, l3, work->p.l4))
 		return -1;
 	return store(ctx, l3, work->buffer, bytes);
@@ -81,12 +82,12 @@ inline_ __u32 write_error(ctx_t *ctx, struct work *work, __u32 from, __u32 lengt
 			  __u32 mtu)
 {
 	__u32 header = work->p.v6 ? 40 : 20, most = work->p.v6 ? QUOTE6 : QUOTE4;
-	__u32 quote = bounded(length < most ? length : most, 255);
+	__u32 quote = bounded(length < most ? length : most, 1, 255);
 	struct icmphdr *icmp;
 	__u64 sum = 0;
 
 	__builtin_memset(work->buffer, 0, sizeof(work->buffer));
-	if (quote < 8 || quote > QUOTE6 || load(ctx, from, work->buffer + header + 8, quote))
+	if (length < 8 || load(ctx, from, work->buffer + header + 8, quote))
 		return 0;
 	icmp = (void *)transport_of(work);
 	icmp->type = type;
@@ -190,18 +191,38 @@ function int answer_reset(ctx_t *ctx, struct work *work)
 	return send_back(ctx);
 }
 
-/* Turns an echo request round where it stands. */
-function int answer_echo(ctx_t *ctx, struct work *work)
+/* The header of the answer to a packet that stays where it is. */
+inline_ int turn_ip(ctx_t *ctx, const struct packet *p)
 {
-	__u32 l3, header;
-	struct icmphdr *icmp;
 	struct ipv6hdr *ip6;
 	struct iphdr *ip4;
 
+	if (p->v6) {
+		ip6 = at(ctx, p->l3, sizeof(*ip6));
+		if (!ip6)
+			return -1;
+		__builtin_memcpy(&ip6->saddr, &p->key.dst, 16);
+		__builtin_memcpy(&ip6->daddr, &p->key.src, 16);
+		ip6->hop_limit = ANSWER_TTL;
+		return 0;
+	}
+	ip4 = at(ctx, p->l3, sizeof(*ip4));
+	if (!ip4)
+		return -1;
+	ip4->saddr = p->key.dst.q[1] >> 32;
+	ip4->daddr = p->key.src.q[1] >> 32;
+	ip4->check = adjusted(ip4->check, (__u16)~bpf_htons(ip4->ttl << 8) + bpf_htons(ANSWER_TTL << 8));
+	ip4->ttl = ANSWER_TTL;
+	return 0;
+}
+
+/* Turns an echo request round where it stands. */
+function int answer_echo(ctx_t *ctx, struct work *work)
+{
+	struct icmphdr *icmp;
+
 	if (!work)
 		return DROP;
-	l3 = work->p.l3;
-	header = work->p.v6 ? 40 : 20;
 	icmp = at(ctx, work->p.l4, sizeof(*icmp));
 	if (!icmp)
 		return PASS;
@@ -210,21 +231,7 @@ function int answer_echo(ctx_t *ctx, struct work *work)
 	icmp->checksum = adjusted(icmp->checksum, work->p.v6 ? bpf_htons(0x0100) : (__u16)~bpf_htons(0x0800));
 	if (!icmp->checksum) /* minus zero is right for any message, zero is not for one of zeroes (RFC 1624, 3) */
 		icmp->checksum = 0xffff;
-	ip4 = at(ctx, l3, header);
-	ip6 = (void *)ip4;
-	if (!ip4)
-		return DROP;
-	if (work->p.v6) {
-		__builtin_memcpy(&ip6->saddr, &work->p.key.dst, 16);
-		__builtin_memcpy(&ip6->daddr, &work->p.key.src, 16);
-		ip6->hop_limit = ANSWER_TTL;
-	} else {
-		ip4->saddr = work->p.key.dst.q[1] >> 32;
-		ip4->daddr = work->p.key.src.q[1] >> 32;
-		ip4->check = adjusted(ip4->check, (__u16)~bpf_htons(ip4->ttl << 8) + bpf_htons(ANSWER_TTL << 8));
-		ip4->ttl = ANSWER_TTL;
-	}
-	if (swap_macs(ctx))
+	if (turn_ip(ctx, &work->p) || swap_macs(ctx))
 		return DROP;
 	count(COUNT_ECHO);
 	return send_back(ctx);

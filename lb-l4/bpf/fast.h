@@ -49,7 +49,7 @@ inline_ int fast_ipv4(void *data, void *end, struct plain *p)
 		return -1;
 	p->v6 = 0;
 	p->l4 = ETH_HLEN + sizeof(*ip);
-	p->length = bpf_ntohs(ip->tot_len);
+	p->length = bounded(bpf_ntohs(ip->tot_len), 0, 0xffff);
 	if (p->length < sizeof(*ip) + sizeof(struct udphdr) || data + ETH_HLEN + p->length > end)
 		return -1;
 	p->key.src = mapped(ip->saddr);
@@ -66,7 +66,7 @@ inline_ int fast_ipv6(void *data, void *end, struct plain *p)
 		return -1;
 	p->v6 = 1;
 	p->l4 = ETH_HLEN + sizeof(*ip);
-	p->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	p->length = bounded(bpf_ntohs(ip->payload_len), 0, 0xffff) + sizeof(*ip);
 	if (p->length < sizeof(*ip) + sizeof(struct udphdr) || data + ETH_HLEN + p->length > end)
 		return -1;
 	__builtin_memcpy(&p->key.src, &ip->saddr, 16);
@@ -111,7 +111,7 @@ inline_ int is_serving(const struct dest *dest)
 
 inline_ const struct hop *hop_of_dest(__u32 id, const struct settings *settings, __u32 now)
 {
-	struct dest_hop *known = bpf_map_lookup_elem(&hops, &id);
+	struct dest_hop *known = hops_at(id);
 
 	if (!known || known->checked != tick_of(settings, now) || known->epoch != hop_epoch(settings))
 		return NULL;
@@ -171,7 +171,7 @@ inline_ int by_shortcut(ctx_t *ctx, const struct plain *p, __u64 rest, const str
 	if (!dest || !is_incarnation(rest, dest->incarnation) || !is_serving(dest) || segment(ctx))
 		return SLOW;
 	hop = hop_of_dest(id, settings, now);
-	counted = bpf_map_lookup_elem(&stats, &id);
+	counted = stats_at(id);
 	if (!counted || !is_way_out(hop, p))
 		return SLOW;
 	counted->packets_in++;
@@ -207,7 +207,7 @@ inline_ int by_flow(ctx_t *ctx, const struct plain *p, const struct shortcut_que
 	if (!dest || dest->incarnation != flow->incarnation || !is_serving(dest))
 		return SLOW;
 	hop = flow->flags & FLOW_REPLY ? hop_of_reply(flow, settings, now) : hop_of_dest(id, settings, now);
-	counted = bpf_map_lookup_elem(&stats, &id);
+	counted = stats_at(id);
 	if (!counted || !is_way_out(hop, p))
 		return SLOW;
 	if (flow->flags & FLOW_REPLY) {

@@ -6,7 +6,7 @@
 
 inline_ void count_packet(const struct work *work, int reply)
 {
-	struct stats *stats_of = bpf_map_lookup_elem(&stats, &work->dest);
+	struct stats *stats_of = stats_at(work->dest);
 
 	if (!stats_of)
 		return;

@@ -56,7 +56,8 @@ inline_ enum found found_of(long result)
 inline_ void step_below(struct hop *hop)
 {
 #ifdef HOOK_XDP
-	struct vlan *vlan = bpf_map_lookup_elem(&vlans, &hop->ifindex);
+	__u32 ifindex = hop->ifindex;
+	struct vlan *vlan = bpf_map_lookup_elem(&vlans, &ifindex);
 
 	if (!vlan)
 		return;
@@ -132,12 +133,10 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 	struct dest_hop *known;
 	struct dest *dest;
 	int found;
-	__u32 id;
 
 	if (!work || !settings || !(dest = dest_at(work->dest)))
 		return HOP_NOWHERE;
-	id = work->dest;
-	known = bpf_map_lookup_elem(&hops, &id);
+	known = hops_at(work->dest);
 	if (!known)
 		return HOP_NOWHERE;
 	work->hop = known->hops[known->current & 1];
@@ -190,7 +189,7 @@ inline_ int no_hop(struct work *work, int found)
 /* Largest packet of layer 3 that reaches the destination in one piece. */
 inline_ __u32 tunnel_mtu(struct work *work, int v6)
 {
-	struct dest_hop *known = bpf_map_lookup_elem(&hops, &work->dest);
+	struct dest_hop *known = hops_at(work->dest);
 	__u32 mtu = work->hop.mtu, outer = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 
 	if (known && known->path_mtu && !is_past(work->now, known->path_mtu_until) && known->path_mtu < mtu)

@@ -160,16 +160,20 @@ inline_ int rewrite_quote(ctx_t *ctx, const struct packet *p, __u32 transport, c
 }
 
 /* The header of the error itself. What changes there is in ICMPv6's checksum, and in IPv4's own. */
-inline_ int rewrite_error(ctx_t *ctx, const struct packet *p, const struct flow *flow, int ttl)
+inline_ int rewrite_error(ctx_t *ctx, struct work *work, const struct flow *flow, int ttl)
 {
-	const struct addr *src = flow->flags & FLOW_REPLY ? &flow->new_src : &p->key.src, *dst = &flow->new_dst;
-	struct addr was[2] = {p->key.src, p->key.dst}, is[2] = {*src, *dst};
-	__u16 outer = fold((__u32)bpf_csum_diff((__be32 *)was, 32, (__be32 *)is, 32, 0));
+	struct addr *addrs = (struct addr *)work->buffer, *src = &addrs[0], *dst = &addrs[1];
 	__u32 ports = minus(flow->total_delta, flow->addr_delta);
-	struct icmphdr *icmp = at(ctx, p->l4, sizeof(*icmp));
+	const struct packet *p = &work->p;
+	struct icmphdr *icmp;
 	struct ipv6hdr *ip6;
 	struct iphdr *ip4;
+	__u16 outer;
 
+	*src = flow->flags & FLOW_REPLY ? flow->new_src : p->key.src;
+	*dst = flow->new_dst;
+	outer = fold((__u32)bpf_csum_diff((__be32 *)&p->key.src, 32, (__be32 *)addrs, 32, 0));
+	icmp = at(ctx, p->l4, sizeof(*icmp));
 	if (!icmp)
 		return -1;
 	/* In IPv4 the quoted header's own checksum makes up for its addresses. */
@@ -204,7 +208,7 @@ function int forward_error_nat(ctx_t *ctx, struct work *work, __u32 place, __u32
 	if (found == HOP_NOWHERE)
 		return drop(work, DROP_NO_ROUTE);
 	ttl = found == HOP_FOUND;
-	if (rewrite_quote(ctx, &work->p, transport, flow) || rewrite_error(ctx, &work->p, flow, ttl))
+	if (rewrite_quote(ctx, &work->p, transport, flow) || rewrite_error(ctx, work, flow, ttl))
 		return drop(work, DROP_HEADROOM);
 	count_packet(work, flow->flags & FLOW_REPLY);
 	count(COUNT_ICMP_FORWARDED);
@@ -242,7 +246,7 @@ function int tunnel_error(ctx_t *ctx, struct work *work, __u32 inner)
 	if (!flow || !is_tunnel(work, dest_at(flow->dest), &end) || mtu < (work->p.v6 ? MIN_MTU6 : MIN_MTU4) || mtu > 0xffff)
 		return PASS;
 	work->dest = flow->dest;
-	known = bpf_map_lookup_elem(&hops, &work->dest);
+	known = hops_at(work->dest);
 	if (!known)
 		return PASS;
 	known->path_mtu = mtu;

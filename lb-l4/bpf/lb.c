@@ -54,7 +54,7 @@ function int schedule(struct work *work)
 	if (!work->place && (work->dest == NONE || !is_stateless(frontend)))
 		return drop(work, work->why);
 	work->why = COUNT_END;
-	counted = bpf_map_lookup_elem(&stats, &work->dest);
+	counted = stats_at(work->dest);
 	if (!work->place)
 		count(COUNT_STATELESS);
 	else if (counted)

@@ -50,6 +50,8 @@ inline_ int is_vip(const struct packet *p)
 	return !!find_vip(&vip);
 }
 
+/* Look-ups by a copy on the stack: Linux 6.1 takes no key out of memory that a function was given. */
+
 inline_ struct frontend *frontend_at(__u32 id)
 {
 	return bpf_map_lookup_elem(&frontends, &id);
@@ -58,6 +60,16 @@ inline_ struct frontend *frontend_at(__u32 id)
 inline_ struct dest *dest_at(__u32 id)
 {
 	return bpf_map_lookup_elem(&dests, &id);
+}
+
+inline_ struct dest_hop *hops_at(__u32 id)
+{
+	return bpf_map_lookup_elem(&hops, &id);
+}
+
+inline_ struct stats *stats_at(__u32 id)
+{
+	return bpf_map_lookup_elem(&stats, &id);
 }
 
 inline_ __u32 ring_entry(__u32 index)

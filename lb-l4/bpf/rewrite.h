@@ -97,16 +97,21 @@ inline_ int rewrite_nat(ctx_t *ctx, __u32 l3, __u32 l4, int v6, int udp, int lat
 
 inline_ int lower_ttl(ctx_t *ctx, __u32 l3, int v6)
 {
-	void *ip = at(ctx, l3, v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	struct ipv6hdr *ip6;
+	struct iphdr *ip4;
 
-	if (!ip)
-		return -1;
 	if (v6) {
-		((struct ipv6hdr *)ip)->hop_limit--;
+		ip6 = at(ctx, l3, sizeof(*ip6));
+		if (!ip6)
+			return -1;
+		ip6->hop_limit--;
 		return 0;
 	}
-	((struct iphdr *)ip)->ttl--;
-	((struct iphdr *)ip)->check = adjusted(((struct iphdr *)ip)->check, TTL_DELTA);
+	ip4 = at(ctx, l3, sizeof(*ip4));
+	if (!ip4)
+		return -1;
+	ip4->ttl--;
+	ip4->check = adjusted(ip4->check, TTL_DELTA);
 	return 0;
 }
 

@@ -13,13 +13,13 @@ inline_ int is_sampled(const struct settings *settings)
 inline_ void take_sample(ctx_t *ctx, struct work *work)
 {
 	struct sample *sample = &work->sample;
-	__u32 length = frame_length(ctx), bytes = bounded(length < SAMPLE_BYTES ? length : SAMPLE_BYTES, 255);
+	__u32 length = frame_length(ctx), bytes = bounded(length < SAMPLE_BYTES ? length : SAMPLE_BYTES, 1, SAMPLE_BYTES - 1);
 
 	__builtin_memset(sample, 0, sizeof(*sample));
 	sample->time_ns = bpf_ktime_get_ns();
 	sample->ifindex = ingress(ctx);
 	sample->length = length;
-	if (bytes >= ETH_HLEN && bytes <= SAMPLE_BYTES && !load(ctx, 0, sample->bytes, bytes))
+	if (length >= ETH_HLEN && !load(ctx, 0, sample->bytes, bytes))
 		sample->captured = bytes;
 }
 
