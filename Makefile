@@ -1,12 +1,13 @@
 # Everything a newcomer needs: `make demo` and `make test`. Each target installs what is missing (see .ci/setup).
 CARGO ?= cargo
 FOR ?=
+ONLY ?=
 SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
 SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
-.PHONY: help build demo demo-pair test lint fuzz bench-failover bench-l4 bench-l7 install deb clean
+.PHONY: help build demo demo-pair test test-machines lint fuzz bench-failover bench-l4 bench-l7 install deb clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -26,6 +27,10 @@ demo-pair: build ## two nodes in namespaces, and what clients see when the activ
 test: ## run every test and print the totals
 	@.ci/setup build test fuzz
 	@.ci/test
+
+test-machines: ## two nodes, a client and real servers as machines that boot (root); ONLY="install failover"
+	@.ci/setup build machines
+	tests/machines/run $(ONLY)
 
 lint: ## formatting, clippy, documentation, shell and Python syntax
 	@.ci/setup build lint

@@ -1,0 +1,28 @@
+"""The Debian package of this tree, and one that apt takes for newer."""
+
+import pathlib
+import re
+import subprocess
+
+from guests import kernels
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+def build() -> pathlib.Path:
+    """What `make deb` makes of the tree as it is."""
+    subprocess.run(["make", "--silent", "deb"], cwd=REPOSITORY, check=True, stdin=subprocess.DEVNULL)
+    made = (kernels.target() / "debian").glob("lb_*.deb")
+    return max(made, key=lambda path: path.stat().st_mtime)
+
+
+def newer(deb: pathlib.Path, directory: pathlib.Path) -> pathlib.Path:
+    """The same package with a higher version."""
+    tree = directory / "newer"
+    if not tree.exists():
+        subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
+        control = tree / "DEBIAN/control"
+        control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.MULTILINE))
+    goal = directory / "newer.deb"
+    subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "-b", tree, goal], check=True, stdout=subprocess.DEVNULL)
+    return goal

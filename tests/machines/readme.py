@@ -1,0 +1,38 @@
+"""README's "A pair in five minutes", taken apart, so that what it says is what the test does."""
+
+import pathlib
+import re
+from dataclasses import dataclass
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
+SECTION = "A pair in five minutes"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One numbered step: its text, and its blocks of code, each of them a file or a shell script."""
+
+    text: str
+    blocks: tuple[str, ...]
+
+    @property
+    def block(self) -> str:
+        [block] = self.blocks
+        return block
+
+    def quoted(self, beginning: str) -> str:
+        """The command in the running text that begins so."""
+        [command] = [code for code in re.findall(r"`([^`\n]+)`", self.text) if code.startswith(beginning)]
+        return command
+
+
+def chapters(readme: str | None = None) -> dict[int, Chapter]:
+    readme = readme or README.read_text()
+    [section] = re.findall(rf"^## {SECTION}\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)
+    pieces = re.split(r"^\*\*(\d+)\. ", section, flags=re.MULTILINE)
+    return {int(number): chapter(text) for number, text in zip(pieces[1::2], pieces[2::2])}
+
+
+def chapter(text: str) -> Chapter:
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return Chapter(re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), tuple(blocks))
