@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::admin::client::Refused;
+use crate::journal;
 
 /// It was understood and tried, and did not come out: exit code 1.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(Silent(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }
-    eprintln!("lb: {}", words(error));
+    journal::error(format_args!("lb: {}", words(error)));
     let refused = error.is::<Failed>() || error.is::<Refused>();
     ExitCode::from(if refused { 1 } else { 2 })
 }

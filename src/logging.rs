@@ -1,7 +1,8 @@
 //! The log: text or JSON lines to standard error, through a thread of its own.
 //!
 //! Whoever logs never waits: lines go into a bounded queue, and when the reader of standard error
-//! stalls for long enough to fill it, further lines are dropped and counted.
+//! stalls for long enough to fill it, further lines are dropped and counted. For the journal each line
+//! begins with its priority and bears no time ([`journal`]).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,11 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lb_core::config::{Log, LogFormat, LogLevel};
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use crate::journal;
 
 /// Lines that may wait for the writer.
 const QUEUE: usize = 8192;
@@ -28,10 +32,23 @@ pub struct Logging {
     lines: Lines,
 }
 
+/// Where the log goes.
+pub struct Output {
+    sink: Box<dyn Write + Send>,
+    is_journal: bool,
+}
+
 #[derive(Clone)]
 struct Lines {
     queue: SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
+    is_journal: bool,
+}
+
+/// Takes one line of this severity.
+struct Line {
+    lines: Lines,
+    level: Level,
 }
 
 enum Entry {
@@ -40,19 +57,33 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
+impl Output {
+    pub fn stderr() -> Self {
+        Self { sink: Box::new(io::stderr()), is_journal: journal::is_at_stderr() }
+    }
+
+    pub fn plain(sink: impl Write + Send + 'static) -> Self {
+        Self { sink: Box::new(sink), is_journal: false }
+    }
+}
+
 impl Logging {
-    /// Installs the one log of this process, which writes to `sink`.
-    pub fn start(log: &Log, sink: Box<dyn Write + Send>) -> Result<Self> {
-        let lines = Lines::start(sink).context("cannot start the log's thread")?;
+    /// Installs the one log of this process.
+    pub fn start(log: &Log, output: Output) -> Result<Self> {
+        let lines = Lines::start(output).context("cannot start the log's thread")?;
         let (text_level, json_level) = levels(log);
         let (text_filter, text) = reload::Layer::new(text_level);
         let (json_filter, json) = reload::Layer::new(json_level);
         let as_text = fmt::layer().with_ansi(false).with_target(false).with_writer(lines.clone());
         let as_json = fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(lines.clone());
-        tracing_subscriber::registry()
-            .with(vec![as_text.with_filter(text_filter).boxed(), as_json.with_filter(json_filter).boxed()])
-            .try_init()
-            .context("the log is already running")?;
+        let layers = match lines.is_journal {
+            true => vec![
+                as_text.without_time().with_filter(text_filter).boxed(),
+                as_json.without_time().with_filter(json_filter).boxed(),
+            ],
+            false => vec![as_text.with_filter(text_filter).boxed(), as_json.with_filter(json_filter).boxed()],
+        };
+        tracing_subscriber::registry().with(layers).try_init().context("the log is already running")?;
         Ok(Self { text, json, lines })
     }
 
@@ -93,12 +124,20 @@ fn levels(log: &Log) -> (LevelFilter, LevelFilter) {
 }
 
 impl Lines {
-    fn start(sink: Box<dyn Write + Send>) -> io::Result<Self> {
+    fn start(output: Output) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = dropped.clone();
+        let Output { sink, is_journal } = output;
         thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&entries, sink, &counter))?;
-        Ok(Self { queue, dropped })
+        Ok(Self { queue, dropped, is_journal })
+    }
+
+    fn push(&self, level: Level, line: &[u8]) {
+        let line = if self.is_journal { journal::prefixed(level, line) } else { line.to_vec() };
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Line(line)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -118,12 +157,10 @@ fn write_lines(entries: &Receiver<Entry>, mut sink: Box<dyn Write + Send>, dropp
     }
 }
 
-impl Write for Lines {
-    /// The formatting layer hands over one whole line at a time.
+impl Write for Line {
+    /// The formatting layer hands over one whole message at a time.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Line(line.to_vec())) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.lines.push(self.level, line);
         Ok(line.len())
     }
 
@@ -133,10 +170,15 @@ impl Write for Lines {
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Lines;
+    type Writer = Line;
 
-    fn make_writer(&'a self) -> Lines {
-        self.clone()
+    /// Of a message that does not say how severe it is.
+    fn make_writer(&'a self) -> Line {
+        Line { lines: self.clone(), level: Level::INFO }
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line {
+        Line { lines: self.clone(), level: *of.level() }
     }
 }
 
@@ -168,15 +210,15 @@ mod tests {
     fn stalling() -> (Lines, Sender<()>, Arc<Mutex<Vec<u8>>>) {
         let (token, tokens) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let lines = Lines::start(Box::new(Stalling { tokens, written: written.clone() })).unwrap();
+        let lines = Lines::start(Output::plain(Stalling { tokens, written: written.clone() })).unwrap();
         (lines, token, written)
     }
 
     #[test]
     fn a_stalled_reader_costs_lines_and_not_time() {
-        let (mut lines, release, written) = stalling();
+        let (lines, release, written) = stalling();
         for _ in 0..QUEUE + 100 {
-            lines.write_all(b"line\n").unwrap();
+            lines.push(Level::INFO, b"line\n");
         }
         // One line may already be in the writer's hands.
         let lost = lines.dropped.load(Ordering::Relaxed);

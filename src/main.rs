@@ -5,11 +5,13 @@
 //! | [`cli`] | the command line, defined once |
 //! | [`supervisor`] | what serves: start order, the reload transaction, signals, drain |
 //! | [`identity`] | which of the file's nodes this is |
+//! | [`environment`] | what the unit adds to it |
 //! | [`admin`] | the admin API over a unix socket, and its client |
 //! | [`metrics`] | /metrics, /healthz and /readyz |
 //! | [`verbs`] | the other verbs |
 //! | [`demo`] | `lb demo`: all of it with toy backends |
 //! | [`logging`] | the log, which never blocks |
+//! | [`journal`] | standard error, where the journal of systemd may be listening |
 //! | [`allocator`] | which memory allocator, and how long it keeps what is free |
 //! | [`exit`] | how a verb ends: its words and its exit code |
 
@@ -17,8 +19,10 @@ mod admin;
 mod allocator;
 mod cli;
 mod demo;
+mod environment;
 mod exit;
 mod identity;
+mod journal;
 mod logging;
 mod metrics;
 mod supervisor;
@@ -34,6 +38,7 @@ use crate::cli::{Cli, ConfigVerb, Verb, VrrpVerb};
 
 fn main() -> ExitCode {
     allocator::set_up();
+    verbs::shell::complete();
     match run(&Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -156,7 +157,7 @@ metrics: off
         let mut run = lb(&["run", "--node", "a", "-c"]);
         run.arg(&file);
         let ran = ran(run);
-        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     };
     said(&format!("cannot read the secret: {path}/key: No such file"), "virtual router v");
@@ -254,10 +255,66 @@ fn run_refuses_a_broken_file_before_it_binds_anything() {
 fn completions_know_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let script = ran(lb(&["completions", shell])).stdout;
+        let asks = format!("LB_COMPLETE={shell}");
+        assert!(script.contains(&asks) || script.contains("LB_COMPLETE=\"zsh\""), "{script}");
+        let mut asked = lb(&["--", "lb", ""]);
+        asked.env("LB_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "1").env("_CLAP_IFS", "\n");
+        let answer = ran(asked).stdout;
         for verb in ["run", "check", "reload", "status", "backend", "explain", "config", "demo", "man"] {
-            assert!(script.contains(verb), "{verb} in {shell}");
+            assert!(answer.lines().any(|line| line.starts_with(verb)), "{verb} in {shell}: {answer}");
         }
     }
+}
+
+/// As `systemctl show` would describe it; the test is root, the service is not.
+const UNIT: &str = "LoadState=loaded\nUser=nobody\nProtectHome=yes\nProtectSystem=strict\nProtectKernelTunables=yes\n\
+                    ReadWritePaths=-/sys/fs/bpf\nLogsDirectory=lb\nAmbientCapabilities=cap_net_admin\n";
+
+/// With a machine on which systemd knows this unit.
+fn check_under(dir: &TempDir, file: &Path) -> Ran {
+    let text = format!("#!/bin/sh\ncat <<'E'\n{UNIT}E\n");
+    let systemctl = write(dir, "systemctl", &text);
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let mut command = lb(&["check", "--host"]);
+    command.arg(file).env("PATH", path);
+    ran(command)
+}
+
+#[test]
+fn check_host_as_root_finds_what_the_service_may_not() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("LB_TEST_REQUIRE").is_none(), "this test must run as root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let key = write(&dir, "key", &"k".repeat(40));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let path = dir.path().display();
+    let text = format!(
+        "nodes: {{ a: {{ address: 192.0.2.1 }}, b: {{ address: 192.0.2.2 }} }}\n\
+         sync: {{ secret_file: {path}/key }}\n\
+         frontends: {{ f: {{ mode: nat, listen: '192.0.2.9:80', pool: p }} }}\n\
+         pools: {{ p: {{ backends: ['192.0.2.3:80'], check: {{ script: [/home/nobody/check] }} }} }}\n\
+         admin: {{ socket: /run/lb-test/admin.sock }}\nmetrics: off\nlog: {{ access: /var/log/lb/access.log }}\n"
+    );
+    let found = check_under(&dir, &write(&dir, "lb.yaml", &text));
+    assert_eq!(found.code, Some(1), "{}", found.stderr);
+    let said = |words: &str| assert!(found.stdout.contains(words), "no `{words}` in:\n{}", found.stdout);
+    said("ok       sync: ");
+    said(&format!("PROBLEM  sync: {path}/key cannot be read by the user nobody, as whom lb.service runs lb"));
+    said(&format!("fix: chgrp nobody {path}/key && chmod g+r {path}/key"));
+    said("PROBLEM  pool p: /home/nobody/check is hidden from lb.service by ProtectHome=");
+    said("PROBLEM  admin socket: /run/lb-test/admin.sock is on a read-only file system for lb.service");
+    said("PROBLEM  lb.service: does not give CAP_BPF, CAP_PERFMON, which the file calls for");
+    said("PROBLEM  lb.service: makes /sys/fs/bpf/lb read-only, where layer 4 keeps its programs");
+    said("ok       access log: /var/log/lb/access.log is in a directory that lb.service makes");
+
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let found = check_under(&dir, &dir.path().join("lb.yaml"));
+    assert!(found.stdout.contains(&format!("fix: chgrp nobody {path} && chmod g+x {path}")), "{}", found.stdout);
 }
 
 #[test]

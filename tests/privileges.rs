@@ -95,7 +95,7 @@ fn a_low_port_without_the_capability_is_a_clear_error() {
     write_config(dir.path());
     let output = lb_as_nobody(dir.path(), "-all").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(text.matches("Permission denied").count(), 1, "{text}");
 }
 

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 
 use super::messages::Failure;
 use crate::cli;
+use crate::environment::Variables;
 
 /// A reload that loads thousands of certificates may take its time; anything slower is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,8 +79,9 @@ impl Client {
 /// The file need not be valid: the running lb is the one to say why it refuses it, and how it fares meanwhile.
 fn socket_of(path: &Path) -> Result<PathBuf> {
     let is_default = path == Path::new(cli::DEFAULT_CONFIG);
+    let variables = Variables::of(path);
     let text = std::fs::read(path).ok();
-    let named = text.as_ref().and_then(|text| config::admin_socket(text, &|name| std::env::var(name).ok()));
+    let named = text.as_ref().and_then(|text| config::admin_socket(text, &|name| variables.get(name)));
     match named {
         Some(socket) => Ok(socket),
         None if is_default || !path.exists() => Ok(PathBuf::from(DEFAULT_SOCKET)),

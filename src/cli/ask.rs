@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use lb_core::config::{AdminState, parse_duration};
 use lb_l4::report::STATES;
 
 use super::Server;
+use crate::verbs::names;
 
 /// Make the running lb read its file again, and print what came of it
 ///
@@ -71,7 +73,7 @@ pub struct Backend {
     #[arg(value_enum)]
     pub state: State,
     /// As `lb status` names it
-    #[arg(value_name = "POOL/BACKEND")]
+    #[arg(value_name = "POOL/BACKEND", add = ArgValueCandidates::new(names::backends))]
     pub backend: String,
     /// Wait until it has no request in flight and no established flow (with ready: until it takes requests)
     #[arg(long)]
@@ -136,7 +138,7 @@ pub struct Explain {
     #[arg(long, value_name = "IP")]
     pub client: Option<IpAddr>,
     /// Which frontend, where the URL fits none or several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(names::frontends))]
     pub frontend: Option<String>,
     /// As JSON
     #[arg(long)]
@@ -163,10 +165,10 @@ Exit codes:
   2  no running lb was reached")]
 pub struct Flows {
     /// Only of this frontend
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(names::frontends))]
     pub frontend: Option<String>,
     /// Only of this backend, as its pool names it
-    #[arg(long, value_name = "NAME", conflicts_with = "sample")]
+    #[arg(long, value_name = "NAME", conflicts_with = "sample", add = ArgValueCandidates::new(names::backends_alone))]
     pub backend: Option<String>,
     /// Only in this state
     #[arg(long, value_name = "STATE", conflicts_with = "sample", value_parser = PossibleValuesParser::new(&STATES[1..]))]
@@ -238,7 +240,7 @@ Exit codes:
   2  no running lb was reached")]
 pub struct VrrpYield {
     /// The virtual router; otherwise all that are active here
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(names::virtual_routers))]
     pub router: Option<String>,
     #[command(flatten)]
     pub server: Server,

@@ -31,8 +31,10 @@ Examples:
 
 Exit codes:
   0    drained after SIGTERM or SIGINT
-  1    could not start: a port is taken, a certificate is not readable, ...
-  2    the configuration file is invalid or unreadable, or does not say which of its nodes this is
+  1    could not start, and may another time: a port is taken, an interface is not there yet, ...
+  2    cannot start until something is mended: the configuration file or a file that it names (certificate,
+       key, secret, access log) is invalid or unreadable, the file does not say which of its nodes this is,
+       a capability is missing, the kernel does not take layer 4; the systemd unit is not started again
   130  ended at once by a second SIGINT (143: SIGTERM)")]
 pub struct Run {
     /// The configuration file

@@ -18,6 +18,7 @@ use tokio::time::{Instant, interval};
 
 use crate::cli;
 use crate::exit::Failed;
+use crate::logging::Output;
 use crate::supervisor::{self, Options, Supervisor};
 use client::Client;
 use files::Files;
@@ -52,7 +53,7 @@ pub fn demo(args: &cli::Demo) -> Result<()> {
     let options = Options {
         config: files.config.clone(),
         identity: Identity::None,
-        log: Box::new(screen.log()),
+        log: Output::plain(screen.log()),
         lasts: args.lasts,
     };
     let client = Arc::new(Client::new(addresses.web));

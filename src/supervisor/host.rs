@@ -63,10 +63,37 @@ pub fn drop_capabilities(config: &Config) -> Result<()> {
     caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")
 }
 
-fn needed(config: &Config) -> CapsHashSet {
+/// What this configuration calls for, and [`KEPT`].
+pub fn needed(config: &Config) -> CapsHashSet {
     let layer4 = config.frontends.iter().any(|frontend| frontend.forward().is_some());
     let vrrp = !config.vrrp.is_empty();
     let of_layer4 = LAYER4.into_iter().filter(|_| layer4);
     let of_vrrp = VRRP.into_iter().filter(|_| vrrp);
     std::iter::once(KEPT).chain(of_layer4).chain(of_vrrp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = include_str!("../../deploy/systemd/lb.service");
+
+    fn values(key: &str) -> impl Iterator<Item = &'static str> {
+        UNIT.lines().filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// systemd.exec(5): ProtectKernelTunables= makes /sys/fs/bpf read-only, and a ReadWritePaths= of that very path
+    /// loses to it; only one below it wins. The directory must be there before the sandbox is made.
+    #[test]
+    fn the_unit_lets_layer_4_write_where_it_lives() {
+        let home = layer4_options().directory.parent().expect("a directory above").display().to_string();
+        let writable: Vec<_> = values("ReadWritePaths").flat_map(str::split_whitespace).collect();
+        assert!(writable.contains(&&*format!("-{home}")), "{writable:?}");
+        let (prefixes, made): (Vec<_>, Vec<_>) = values("ExecStartPre")
+            .map(|line| line.split_at(line.find('/').expect("a program")))
+            .filter(|(_, command)| command.contains("install -d -o lb -g lb") && command.contains(&home))
+            .unzip();
+        assert_eq!(made.len(), 1, "what makes {home}");
+        assert!(prefixes[0].contains('+'), "as root, outside of the sandbox that it is made for");
+    }
 }

@@ -6,6 +6,7 @@
 mod clock;
 mod drain;
 mod endpoints;
+mod failure;
 pub mod host;
 mod operator;
 mod own_metrics;
@@ -19,7 +20,6 @@ mod voice;
 mod watch;
 mod watchdog;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +29,9 @@ use lb_core::config::{Identity, Loaded};
 use tokio::time::sleep;
 
 use crate::cli;
-use crate::exit::{Failed, Silent};
 use crate::identity::identity;
-use crate::logging::Logging;
+use crate::logging::{Logging, Output};
+use failure::failure;
 pub use host::layer4_options;
 pub use peers::PeersStatus;
 pub use reload::{Trigger, changes, refuse_what_needs_a_restart};
@@ -53,15 +53,14 @@ pub struct Options {
     pub config: PathBuf,
     /// Which of the file's nodes this is.
     pub identity: Identity,
-    /// Where the log goes.
-    pub log: Box<dyn Write + Send>,
+    pub log: Output,
     /// Drain by itself after this long.
     pub lasts: Option<Duration>,
 }
 
 pub fn run(args: &cli::Run) -> Result<()> {
     let identity = identity(args.this.node.as_deref());
-    let options = Options { config: args.config.clone(), identity, log: Box::new(io::stderr()), lasts: None };
+    let options = Options { config: args.config.clone(), identity, log: Output::stderr(), lasts: None };
     serve(options, |_| Ok(()))
 }
 
@@ -69,7 +68,7 @@ pub fn run(args: &cli::Run) -> Result<()> {
 pub fn serve(options: Options, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {
     let loaded = start::load(&options.config, &options.identity)?;
     let served = serve_loaded(options, loaded, started);
-    served.map_err(|error| if error.is::<Silent>() { error } else { Failed::from(error).into() })
+    served.map_err(failure)
 }
 
 fn serve_loaded(options: Options, loaded: Loaded, started: impl FnOnce(&Arc<Supervisor>) -> Result<()>) -> Result<()> {

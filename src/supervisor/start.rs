@@ -29,6 +29,7 @@ use super::{host, own_metrics, service};
 use crate::admin::messages::Phase;
 use crate::exit::Silent;
 use crate::identity::require_node;
+use crate::journal;
 use crate::logging::Logging;
 
 /// A serving lb, as its control tasks see it.
@@ -67,7 +68,7 @@ pub(super) fn load(path: &Path, identity: &Identity) -> Result<Loaded> {
     match config::load_file(path, identity) {
         Ok(loaded) => require_node(&loaded.config, identity).map(|()| loaded),
         Err(LoadError::Invalid(diagnostics)) => {
-            eprintln!("{diagnostics}");
+            journal::error(diagnostics);
             Err(Silent(2).into())
         }
         Err(error) => Err(error).with_context(|| path.display().to_string()),

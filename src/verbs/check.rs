@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use lb_core::config::{self, Config, Diagnostics, LoadError, Loaded};
+use lb_core::config::{Config, Diagnostics, LoadError, Loaded};
 use serde::Serialize;
 
 use crate::cli::{self, Format};
+use crate::environment;
 use crate::exit::{Silent, print};
-use crate::identity::identity;
+use crate::journal;
 use crate::verbs::finding::Finding;
 use crate::verbs::host;
 
@@ -23,11 +24,11 @@ struct Verdict<'a> {
 }
 
 pub fn check(args: &cli::Check) -> Result<()> {
-    match config::load_file(&args.file, &identity(args.this.node.as_deref())) {
+    match environment::load(&args.file, &args.this) {
         Ok(loaded) => valid(args, &loaded),
         Err(LoadError::Invalid(diagnostics)) => {
             match args.format {
-                Format::Text => eprintln!("{diagnostics}\n\n{} is not valid", args.file.display()),
+                Format::Text => journal::error(format_args!("{diagnostics}\n\n{} is not valid", args.file.display())),
                 Format::Json => json(&Verdict { valid: false, diagnostics: &diagnostics, host: None })?,
             }
             Err(Silent(1).into())
@@ -37,7 +38,7 @@ pub fn check(args: &cli::Check) -> Result<()> {
 }
 
 fn valid(args: &cli::Check, loaded: &Loaded) -> Result<()> {
-    let findings = args.host.then(|| host::examine(&loaded.config));
+    let findings = args.host.then(|| host::examine(&loaded.config, &args.file));
     match args.format {
         Format::Text => text(&args.file, loaded, findings.as_deref().unwrap_or_default())?,
         Format::Json => json(&Verdict { valid: true, diagnostics: &loaded.warnings, host: findings.as_deref() })?,
@@ -47,7 +48,7 @@ fn valid(args: &cli::Check, loaded: &Loaded) -> Result<()> {
 
 fn text(file: &Path, loaded: &Loaded, findings: &[Finding]) -> Result<()> {
     if !loaded.warnings.is_empty() {
-        eprintln!("{}", loaded.warnings);
+        journal::warning(&loaded.warnings);
     }
     let findings: String = findings.iter().map(|f| format!("{f}\n")).collect();
     print(format_args!("{} is valid: {}\n{findings}", file.display(), contents(&loaded.config)))

@@ -9,8 +9,9 @@ use lb_core::config::{self, LoadError, Loaded};
 use crate::admin::client::Client;
 use crate::admin::messages::{DiffReport, DiffRequest};
 use crate::cli;
+use crate::environment;
 use crate::exit::{Silent, print};
-use crate::identity::identity;
+use crate::journal;
 use crate::supervisor::workers;
 
 pub fn show(args: &cli::ConfigShow) -> Result<()> {
@@ -39,16 +40,16 @@ async fn with_running(args: &cli::ConfigDiff) -> Result<String> {
     let report: DiffReport = Client::find(&args.server)?.post("/v1/config/diff", &request).await?;
     if !report.errors.is_empty() {
         print(report.changes)?;
-        eprintln!("{}", report.errors);
+        journal::error(report.errors);
         return Err(Silent(1).into());
     }
     Ok(report.changes)
 }
 
 fn load(path: &Path, this: &cli::This) -> Result<Loaded> {
-    match config::load_file(path, &identity(this.node.as_deref())) {
+    match environment::load(path, this) {
         Err(LoadError::Invalid(diagnostics)) => {
-            eprintln!("{diagnostics}");
+            journal::error(diagnostics);
             Err(Silent(1).into())
         }
         result => result.with_context(|| path.display().to_string()),

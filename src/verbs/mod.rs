@@ -9,6 +9,7 @@ pub mod explain;
 mod finding;
 pub mod flows;
 mod host;
+pub mod names;
 pub mod peers;
 pub mod reload;
 pub mod shell;

@@ -9,6 +9,7 @@ use crate::admin::client::Client;
 use crate::admin::messages::{ReloadReport, ReloadResult, Status};
 use crate::cli;
 use crate::exit::{Failed, print};
+use crate::journal;
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -16,10 +17,10 @@ pub async fn reload(args: &cli::Reload) -> Result<()> {
     let client = Client::find(&args.server)?;
     let report: ReloadReport = client.post("/v1/reload", &()).await?;
     if !report.warnings.is_empty() {
-        eprintln!("{}", report.warnings);
+        journal::warning(&report.warnings);
     }
     if report.result == ReloadResult::Refused {
-        eprintln!("{}", report.errors);
+        journal::error(&report.errors);
         return Err(Failed::new("refused: everything stays as it was").into());
     }
     print(summary(&report))?;

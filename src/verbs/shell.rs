@@ -6,14 +6,30 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
 
 use crate::cli::{Cli, Completions, Man};
 use crate::exit::print;
 
+/// Set by what `lb completions` prints, when a shell wants candidates.
+const ASKED: &str = "LB_COMPLETE";
+/// Of our own: names of backends have colons in them, at which bash breaks words.
+const BASH: &str = include_str!("completions.bash");
+
 pub fn completions(args: &Completions) -> Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lb", &mut script);
+    if args.shell == Shell::Bash {
+        return print(BASH);
+    }
+    let (shells, mut script) = (Shells::builtins(), Vec::new());
+    let shell = shells.completer(&args.shell.to_string()).context("no completions for this shell")?;
+    shell.write_registration(ASKED, "lb", "lb", "lb", &mut script)?;
     print(String::from_utf8_lossy(&script))
+}
+
+/// Answers a shell and ends, where it was a shell that asked.
+pub fn complete() {
+    CompleteEnv::with_factory(Cli::command).var(ASKED).complete();
 }
 
 pub fn man(args: &Man) -> Result<()> {

@@ -172,3 +172,36 @@ fn the_demo_runs_and_ends_by_itself() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("curl"), "it says what to try");
 }
+
+/// In bash itself, which breaks words at colons.
+#[test]
+fn a_shell_completes_the_names_of_what_runs() {
+    let lb = Lb::start(
+        "
+frontends:
+  web: { mode: http, listen: @web, pool: web }
+pools:
+  web: { backends: ['127.0.0.1:7001', '127.0.0.1:7002', { address: '127.0.0.2:7003', name: third }] }
+",
+        &[],
+    );
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_lb")).parent().unwrap();
+    let completed = |line: &str| {
+        let script = "set -u; eval \"$(lb completions bash)\"; COMP_LINE=$1 COMP_POINT=${#1}; COMP_WORDBREAKS=$' \\t\\n:='; \
+                      _lb; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let output = Command::new("bash")
+            .args(["-c", script, "bash", line])
+            .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap()))
+            .env("LB_SOCKET", lb.dir().join("admin.sock"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(completed("lb backend drain "), ["web/127.0.0.1:7001", "web/127.0.0.1:7002", "web/third"]);
+    assert_eq!(completed("lb backend drain web/t"), ["web/third"]);
+    // What stands before the colon stays as it is; only what comes after it is replaced.
+    assert_eq!(completed("lb backend drain web/127.0.0.1:"), ["7001", "7002"]);
+    assert_eq!(completed("lb flows --frontend "), ["web"]);
+    assert_eq!(completed("lb backend dr"), ["drain"]);
+}

@@ -14,15 +14,17 @@ mod real_server;
 mod segment;
 mod thread;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
-use lb_core::config::{self, Config, LoadError};
+use lb_core::config::{Config, LoadError};
 use serde::Serialize;
 
 use super::finding::{Finding, finding, problem};
 use super::host;
 use crate::cli::{self, Format};
+use crate::environment;
 use crate::exit::{Silent, print};
-use crate::identity::identity;
 use machine::Machine;
 
 pub fn doctor(args: &cli::Doctor) -> Result<()> {
@@ -45,8 +47,8 @@ struct Report<'a> {
 
 /// A machine that runs lb with this file.
 fn node(machine: &Machine, args: &cli::Doctor) -> Result<Vec<Finding>> {
-    match config::load_file(&args.file, &identity(args.this.node.as_deref())) {
-        Ok(loaded) => Ok(examine(machine, &loaded.config)),
+    match environment::load(&args.file, &args.this) {
+        Ok(loaded) => Ok(examine(machine, &loaded.config, &args.file)),
         Err(LoadError::Invalid(_)) => {
             let what = format!("file {}", args.file.display());
             Ok(vec![finding(what, Err(problem("is not valid"))).or_fix(format!("lb check {}", args.file.display()))])
@@ -55,8 +57,8 @@ fn node(machine: &Machine, args: &cli::Doctor) -> Result<Vec<Finding>> {
     }
 }
 
-fn examine(machine: &Machine, config: &Config) -> Vec<Finding> {
-    let mut findings = host::examine(config);
+fn examine(machine: &Machine, config: &Config, file: &Path) -> Vec<Finding> {
+    let mut findings = host::examine(config, file);
     findings.extend(layer4::examine(machine, config));
     findings.extend(pair::examine(machine, config));
     findings

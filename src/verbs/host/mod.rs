@@ -1,4 +1,9 @@
-//! Can this machine, and this user, serve a configuration?
+//! Can this machine, this user, and the user of the systemd unit serve a configuration?
+
+mod eyes;
+mod files;
+mod service;
+mod unit;
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -15,13 +20,17 @@ use lb_l7::tls::ServerTls;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, access};
 
+use unit::Unit;
+
 use super::finding::{Finding, Result, Severity, finding, problem};
 use crate::exit::words;
 
 /// Two descriptors for each connection in flight, and some for lb itself.
 const FEW_DESCRIPTORS: u64 = 10_000;
 
-pub fn examine(config: &Config) -> Vec<Finding> {
+/// `file` is where the configuration stands.
+pub fn examine(config: &Config, file: &Path) -> Vec<Finding> {
+    let unit = Unit::installed();
     let mut findings = vec![finding("file descriptors", descriptors())];
     findings.extend(node(config));
     let running = UnixStream::connect(&config.admin.socket).is_ok();
@@ -49,8 +58,9 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     }
     findings.push(finding("admin socket", socket(&config.admin.socket)));
     if let Some(path) = config.log.access.as_ref().and_then(|a| a.path.as_ref()) {
-        findings.push(finding("access log", in_a_directory(path).and_then(|()| writable(path))));
+        findings.push(finding("access log", access_log(path, unit.as_ref())));
     }
+    findings.extend(unit.iter().flat_map(|unit| service::examine(config, file, unit)));
     findings
 }
 
@@ -152,6 +162,13 @@ fn socket(path: &Path) -> Result {
             Err(problem(format!("there is a file at {} that is no socket", path.display())))
         }
         _ => writable(path),
+    }
+}
+
+fn access_log(path: &Path, unit: Option<&Unit>) -> Result {
+    match unit.is_some_and(|unit| unit.makes(path)) {
+        true => Ok(format!("{} is in a directory that lb.service makes", path.display())),
+        false => in_a_directory(path).and_then(|()| writable(path)),
     }
 }
 
