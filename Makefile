@@ -5,7 +5,11 @@ ONLY ?=
 SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
-SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+ZSH_COMPLETIONS ?= share/zsh/site-functions
+# Where cargo builds; many have it set in their environment.
+LB = $(or $(CARGO_TARGET_DIR),target)/release/lb
+FOLDERS = lib/systemd/system share/man/man5 share/man/man8 share/bash-completion/completions \
+	share/fish/vendor_completions.d $(ZSH_COMPLETIONS)
 
 .PHONY: help build demo demo-pair test test-machines lint fuzz bench-failover bench-l4 bench-l7 install deb clean
 .DEFAULT_GOAL := help
@@ -13,12 +17,12 @@ SHARED = $(addprefix share/,bash-completion/completions zsh/site-functions fish/
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build target/release/lb
+build: ## build lb, in target/release or below CARGO_TARGET_DIR
 	@.ci/setup build
 	$(CARGO) build --release --bin lb
 
 demo: build ## balance over three toy servers inside the process; FOR=20s ends by itself
-	target/release/lb demo $(if $(FOR),--for $(FOR))
+	$(LB) demo $(if $(FOR),--for $(FOR))
 
 demo-pair: build ## two nodes in namespaces, and what clients see when the active one goes (root); INTERVAL=10ms
 	@.ci/setup demo-pair
@@ -37,7 +41,7 @@ lint: ## formatting, clippy, documentation, shell and Python syntax
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
-	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' deploy/debian/p* deploy/real-server/lb-real-server 'tests/*.sh')
+	shellcheck $$(git ls-files .ci 'benches/*.sh' 'deploy/*.sh' deploy/debian/[bp]* deploy/real-server/lb-real-server 'tests/*.sh')
 	{ git ls-files -z '*.py'; git grep -Ilz '^#!/usr/bin/env python3'; } | xargs -0r /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]'
 
 fuzz: ## run each fuzz target for SECONDS (60)
@@ -56,30 +60,32 @@ bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
 	@.ci/setup bench
 	benches/l7/run
 
-# Not after build: root, who installs, may have no Rust toolchain, and should leave nothing in target/.
-install: ## install what was built, its man pages, completions and systemd unit below PREFIX
-	@test -x target/release/lb || { echo "there is nothing to install yet: make build" >&2; exit 1; }
-	install -Dm755 target/release/lb $(DESTDIR)$(PREFIX)/bin/lb
+# Not after build: root, who installs, may have no Rust toolchain, and should leave nothing in target/. What stands in
+# /etc is the operator's: it is installed once.
+install: ## install what was built, its man pages, completions and systemd units below PREFIX, and /etc/default/lb
+	@test -x $(LB) || { echo "there is no $(LB): make build (sudo takes no CARGO_TARGET_DIR along: make install CARGO_TARGET_DIR=...)" >&2; exit 1; }
+	install -Dm755 $(LB) $(DESTDIR)$(PREFIX)/bin/lb
+	install -Dm755 deploy/real-server/lb-real-server $(DESTDIR)$(PREFIX)/sbin/lb-real-server
 	install -Dm644 deploy/schema/lb.schema.json $(DESTDIR)$(PREFIX)/share/lb/lb.schema.json
 	install -Dm644 deploy/systemd/lb.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lb.conf
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/man/man5 $(SHARED))
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,$(FOLDERS))
 	sed 's|/usr/bin/lb|$(PREFIX)/bin/lb|' deploy/systemd/lb.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lb.service
-	target/release/lb man $(DESTDIR)$(PREFIX)/share/man/man1
-	target/release/lb man --config >$(DESTDIR)$(PREFIX)/share/man/man5/lb.yaml.5
-	target/release/lb completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lb
-	target/release/lb completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lb
-	target/release/lb completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lb.fish
+	sed 's|/usr/sbin/lb|$(PREFIX)/sbin/lb|' deploy/real-server/lb-real-server.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lb-real-server.service
+	install -Dm644 deploy/real-server/lb-real-server.8 $(DESTDIR)$(PREFIX)/share/man/man8/lb-real-server.8
+	$(LB) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(LB) man --config >$(DESTDIR)$(PREFIX)/share/man/man5/lb.yaml.5
+	$(LB) completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lb
+	$(LB) completions zsh >$(DESTDIR)$(PREFIX)/$(ZSH_COMPLETIONS)/_lb
+	$(LB) completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lb.fish
+	$(call once,lb.default,default/lb)
+	$(call once,lb-real-server.default,default/lb-real-server)
+	$(call once,lb.logrotate,logrotate.d/lb)
 
-deb: build ## a Debian package, in target/debian
-	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
-	rm -rf target/share
-	install -d target/share/man/man5 target/share/completions
-	target/release/lb man target/share/man/man1
-	target/release/lb man --config >target/share/man/man5/lb.yaml.5
-	target/release/lb completions bash >target/share/completions/lb.bash
-	target/release/lb completions zsh >target/share/completions/_lb
-	target/release/lb completions fish >target/share/completions/lb.fish
-	$(CARGO) deb --no-build
+once = test -e $(DESTDIR)/etc/$(2) || install -Dm644 deploy/etc/$(1) $(DESTDIR)/etc/$(2)
+
+deb: build ## a Debian package of it, in target/debian or below CARGO_TARGET_DIR
+	@.ci/setup deb
+	deploy/debian/build
 
 clean: ## remove what was built
 	$(CARGO) clean

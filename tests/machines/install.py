@@ -10,8 +10,8 @@ def boot(pair):
 
 
 def install(pair):
-    """Step 1 of README, in the folder in which `make deb` was."""
-    command = readme.chapters()[1].quoted("sudo apt install")
+    """Step 1 of README, in the folder that holds the package."""
+    command = readme.chapters()[1].block
     pair.on_both(lambda node: node.check(f"cd /root && {command}", 300))
     for node in pair.nodes:
         require(node.state() == "inactive", f"{node.name}: without a configuration the unit is {node.state()}")

@@ -185,7 +185,7 @@ class Pair:
         self.client = network.Host("client")
         self.client.plug("eth0", "public", "203.0.113.50/24", "2001:db8:1::50/64")
         debs = {
-            f"/root/target/debian/{deb.name}": deb.read_bytes(),
+            f"/root/{deb.name}": deb.read_bytes(),
             NEWER: packages.newer(deb, directory).read_bytes(),
         }
         self.a = Node("lb-a", bookworm, 2, directory, debs)

@@ -10,20 +10,14 @@ SECTION = "A pair in five minutes"
 
 @dataclass(frozen=True)
 class Chapter:
-    """One numbered step: its text, and its blocks of code, each of them a file or a shell script."""
+    """One numbered step: its blocks of code, each of them a file or a shell script."""
 
-    text: str
     blocks: tuple[str, ...]
 
     @property
     def block(self) -> str:
         [block] = self.blocks
         return block
-
-    def quoted(self, beginning: str) -> str:
-        """The command in the running text that begins so."""
-        [command] = [code for code in re.findall(r"`([^`\n]+)`", self.text) if code.startswith(beginning)]
-        return command
 
 
 def chapters(readme: str | None = None) -> dict[int, Chapter]:
@@ -34,5 +28,4 @@ def chapters(readme: str | None = None) -> dict[int, Chapter]:
 
 
 def chapter(text: str) -> Chapter:
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return Chapter(re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), tuple(blocks))
+    return Chapter(tuple(re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)))

@@ -58,7 +58,8 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(prog="deploy/demo-pair/run", description="a failover, and what clients see of it")
-    parser.add_argument("--lb", type=pathlib.Path, default=REPOSITORY / "target" / "release" / "lb")
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    parser.add_argument("--lb", type=pathlib.Path, default=target / "release" / "lb")
     parser.add_argument("--interval", default="100ms", help="of adverts (default 100ms)")
     parser.add_argument("--connections", type=int, default=1000, help="held by the client (default 1000)")
     return parser.parse_args()
