@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `harness` | the hosts, hand-made packets, what is seen on the wire |
 //! | `drops` | packets that lb has to drop, count, and forget |
+//! | `networkd` | systemd-networkd reconfigures the interface of the active node |
 //! | `nodes` | two lb nodes, and what happens to them |
+//! | `reconfigured` | somebody else configures the interface under an active node |
 //! | `rules` | what lb makes of good packets |
 //! | `interop` | keepalived and FRR as the other node |
 //! | `sends` | what lb itself puts on the wire, byte by byte |
@@ -18,7 +20,9 @@
 mod drops;
 mod harness;
 mod interop;
+mod networkd;
 mod nodes;
+mod reconfigured;
 mod rules;
 mod sends;
 mod virtual_mac;

@@ -7,8 +7,10 @@
 //! | this one | orders of the head, and what becomes of them |
 //! | `hands/look.rs` | interfaces, and what stands on them |
 //! | `hands/work.rs` | addresses, a slice at a time |
+//! | `hands/mend.rs` | what others do to them |
 
 mod look;
+mod mend;
 mod work;
 
 use std::net::IpAddr;
@@ -33,6 +35,8 @@ pub struct Hands<K: Kernel> {
     pub findings: Vec<Finding<K::Socket>>,
     /// Interfaces whose addresses somebody else changed.
     touched: Vec<u32>,
+    /// Of these, somebody removed an address.
+    robbed: Vec<RouterId>,
     /// Whose addresses are worked on next.
     turn: usize,
     now: Time,
@@ -84,6 +88,7 @@ impl<K: Kernel> Hands<K> {
     /// After everything else: what was learned of addresses, and a slice of the work.
     pub fn settle(&mut self) {
         self.look_where_touched();
+        self.look_for_missing();
         self.work();
         self.release();
     }
@@ -109,6 +114,7 @@ impl<K: Kernel> Hands<K> {
             journal,
             findings: Vec::new(),
             touched: Vec::new(),
+            robbed: Vec::new(),
             turn: 0,
             now: Time::ZERO,
             has_ended: false,

@@ -23,6 +23,8 @@ pub struct Holding<S> {
     /// What adverts leave by.
     pub way: Option<Link>,
     pub view: View<S>,
+    /// The last address that there was to send from.
+    pub known_source: Option<IpAddr>,
     /// The addresses are to be there.
     pub holds: bool,
     pub pending: Pending,
@@ -57,6 +59,7 @@ impl<S> Holding<S> {
             virtual_link: None,
             way: None,
             view: View::default(),
+            known_source: None,
             holds: false,
             pending: Pending::default(),
             dropped: Vec::new(),
@@ -105,6 +108,7 @@ impl<S> Holding<S> {
     pub fn leave(&mut self) -> (Option<Link>, Option<Link>, Option<Door<S>>) {
         self.view.up = false;
         self.view.source = None;
+        self.known_source = None;
         self.view.virtual_door = None;
         self.way = None;
         self.forget_work();
@@ -112,16 +116,25 @@ impl<S> Holding<S> {
     }
 
     /// The node's own address where the file names it; else the interface's primary one, or for IPv6 the link-local one
-    /// (RFC 9568 section 5.1.2.1). None that is still probed for duplicates.
+    /// (RFC 9568 section 5.1.2.1). None that is still probed for duplicates, but the one that was there before.
     pub fn find_source(&self, addresses: &[Address]) -> Option<IpAddr> {
         let v6 = self.charge.place.family == Family::V6;
-        let mut usable = addresses.iter().filter(|a| a.ip.addr().is_ipv6() == v6 && !a.ours && a.is_usable());
+        let is_back = |address: &Address| Some(address.ip.addr()) == self.known_source && !address.dad_failed;
+        let is_usable = |a: &&Address| a.ip.addr().is_ipv6() == v6 && !a.ours && (a.is_usable() || is_back(a));
+        let mut usable = addresses.iter().filter(is_usable);
         let found = match self.charge.source {
             Some(source) => usable.find(|address| address.ip.addr() == source),
             None if v6 => usable.find(|address| address.is_link_local()),
-            None => usable.find(|address| !address.secondary),
+            // One that came after a virtual address of its network is secondary.
+            None => usable.clone().find(|address| !address.secondary).or_else(|| usable.next()),
         };
         found.map(|address| address.ip.addr())
+    }
+
+    /// As seen now.
+    pub fn see_source(&mut self, addresses: &[Address]) {
+        self.view.source = self.find_source(addresses);
+        self.known_source = self.view.source.or(self.known_source);
     }
 
     /// Whether addresses of that interface matter. While the one to send from is nowhere, it may come anywhere.

@@ -206,13 +206,13 @@ impl<N: Network> Node<N> {
         let Some(router) = routers.iter_mut().find(|router| router.id == id) else { return false };
         let Some(machine) = machines.get(id) else { return false };
         let advert = machine.settings().advert(priority, interval);
-        let View { source, door, virtual_door, .. } = &router.view;
+        let View { door, virtual_door, .. } = &router.view;
         // RFC 9568 section 7.2: all adverts of an active router come from the virtual MAC, the first one too.
         let place = &router.desired.place;
         let is_bare = place.virtual_mac && virtual_door.is_none() && machine.role() == Role::Active;
         let disguise = is_bare.then(|| virtual_mac(place.family.group(), place.vrid));
         let mut done = Err(Errno::ENOTCONN);
-        if let (Some(source), Some(door)) = (*source, virtual_door.as_ref().or(door.as_ref())) {
+        if let (Some(source), Some(door)) = (machine.source(), virtual_door.as_ref().or(door.as_ref())) {
             for destination in router.desired.destinations() {
                 router.codec.encode(&advert, source, destination, network.utc(), payload);
                 let sent = match disguise.filter(|_| destination.is_multicast()) {
@@ -340,8 +340,12 @@ impl<N: Network> Node<N> {
     fn see(&mut self, id: RouterId, view: View<N::Socket>) {
         let (up, source) = (view.up, view.source);
         self.change_view(id, view);
-        self.tell(id, Event::Source(source));
-        self.tell(id, Event::Link { up });
+        // An interface that is down comes before what goes with it, and one that is up after what comes with it.
+        let mut events = [Event::Source(source), Event::Link { up }];
+        if !up {
+            events.reverse();
+        }
+        events.into_iter().for_each(|event| self.tell(id, event));
     }
 
     /// Listens at each door once, however many virtual routers share it.

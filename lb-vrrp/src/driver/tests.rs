@@ -96,6 +96,59 @@ fn an_address_that_somebody_removes_comes_back() {
     scene.change(Change::Address { index: 2, address: Address { ours: true, ..address(net(1)) }, added: false });
     assert!(scene.kernel().held.contains(&net(1)));
     assert!(scene.kernel().announced > announced);
+    // By now it is there again, so there is nothing to put back.
+    let slices = scene.kernel().slices.len();
+    scene.change(Change::Address { index: 2, address: Address { ours: true, ..address(net(1)) }, added: false });
+    assert_eq!(scene.kernel().slices.len(), slices);
+    assert!(scene.board.counters.report().notices.contains(&("address_removed".to_owned(), 1)));
+}
+
+#[test]
+fn the_node_goes_on_under_its_address_while_that_is_missing_for_a_moment() {
+    let mut scene = Scene::active(desired(100, 1));
+    let own = std::mem::take(&mut scene.kernel().own);
+    scene.change(Change::Address { index: 2, address: own[0].1, added: false });
+    let sent = scene.sent().len();
+    scene.pass(INTERVAL * 3);
+    assert_eq!((scene.role(), scene.sent().len()), (Role::Active, sent + 3));
+    assert_eq!(scene.board.shown().source, None);
+    scene.kernel().own = own.clone();
+    scene.change(Change::Address { index: 2, address: own[0].1, added: true });
+    scene.pass(INTERVAL * 20);
+    assert_eq!((scene.role(), scene.board.shown().source), (Role::Active, Some(ip("10.0.0.2"))));
+    assert_eq!((scene.kernel().opened.len(), scene.kernel().closed), (1, 0), "the socket stays");
+    scene.kernel().own.clear();
+    scene.change(Change::Address { index: 2, address: own[0].1, added: false });
+    scene.pass(INTERVAL * 20);
+    assert_eq!((scene.role(), scene.kernel().held.len()), (Role::Waiting, 0));
+    assert_eq!(scene.sent().last(), Some(&(ip(THERE), 0)));
+}
+
+#[test]
+fn a_node_address_on_another_interface_is_waited_for_there() {
+    let mut scene = Scene::new();
+    scene.kernel().own[0].0 = 3;
+    scene.apply(desired(100, 1));
+    scene.pass(INTERVAL * 5);
+    let own = std::mem::take(&mut scene.kernel().own);
+    scene.change(Change::Address { index: 3, address: own[0].1, added: false });
+    scene.pass(INTERVAL);
+    assert_eq!((scene.role(), scene.kernel().opened.clone()), (Role::Active, vec![3]));
+}
+
+/// What systemd-networkd makes of an interface: the virtual address came first there, and is the primary one now.
+#[test]
+fn an_own_address_that_comes_back_is_the_first_one_again() {
+    let mut vip = desired(100, 1);
+    vip.addresses = vec!["10.0.0.100/24".parse().unwrap()];
+    let mut scene = Scene::active(vip);
+    let slices = scene.kernel().slices.len();
+    scene.kernel().own[0].1.secondary = true;
+    let own = scene.kernel().own[0].1;
+    scene.change(Change::Address { index: 2, address: own, added: true });
+    assert_eq!(scene.kernel().slices.len(), slices + 2, "removed and added");
+    assert_eq!((scene.kernel().held.len(), scene.role()), (1, Role::Active));
+    assert!(scene.board.counters.report().notices.contains(&("address_removed".to_owned(), 0)));
 }
 
 #[test]

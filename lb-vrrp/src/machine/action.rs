@@ -112,6 +112,20 @@ pub enum Notice {
     SecondActive { from: IpAddr, priority: u8 },
     #[error("another host announces one of the addresses")]
     Conflict,
+    #[error(
+        "somebody on this host removed a virtual address; it was put back (systemd-networkd does so unless its .network \
+         file has KeepConfiguration=static: lb doctor looks)"
+    )]
+    AddressRemoved,
+    #[error(
+        "something on this host keeps removing the virtual addresses; they are put back after {wait:?}, and more and \
+         more seldom while it goes on"
+    )]
+    AddressesFought { wait: Duration },
+    #[error(
+        "{address}, which adverts are sent from, is not on this host any more; waiting a second for it to come back"
+    )]
+    SourceMissing { address: IpAddr },
     #[error("nobody took over: still active")]
     NobodyTookOver,
     #[error("not active: nothing to hand over")]
@@ -120,12 +134,15 @@ pub enum Notice {
 
 impl Notice {
     /// All labels, so that a metric can show those that have not moved.
-    pub const LABELS: [&'static str; 7] = [
+    pub const LABELS: [&'static str; 10] = [
         "interval_differs",
         "addresses_differ",
         "second_owner",
         "second_active",
         "conflict",
+        "address_removed",
+        "addresses_fought",
+        "source_missing",
         "nobody_took_over",
         "nothing_to_yield",
     ];
@@ -138,6 +155,9 @@ impl Notice {
             Self::SecondOwner { .. } => "second_owner",
             Self::SecondActive { .. } => "second_active",
             Self::Conflict => "conflict",
+            Self::AddressRemoved => "address_removed",
+            Self::AddressesFought { .. } => "addresses_fought",
+            Self::SourceMissing { .. } => "source_missing",
             Self::NobodyTookOver => "nobody_took_over",
             Self::NothingToYield => "nothing_to_yield",
         }

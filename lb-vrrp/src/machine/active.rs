@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::announcer::Announcer;
 use super::backup::Backup;
 use super::leaving::Leaving;
+use super::restorer::{Restorer, Verdict};
 use super::{Action, Actions, Machine, Notice, Reason, Settings, State};
 use crate::packet::Advert;
 use crate::time::Time;
@@ -23,6 +24,7 @@ pub(super) struct Active {
     sent: Time,
     previously_sent: Time,
     announcer: Announcer,
+    restorer: Restorer,
     rival: Option<Rival>,
     pub(super) leaving: Option<Leaving>,
 }
@@ -44,6 +46,7 @@ impl Active {
             sent: now,
             previously_sent: now,
             announcer: Announcer::new(now, settings.garp),
+            restorer: Restorer::new(now),
             rival: None,
             leaving: None,
         }
@@ -61,7 +64,10 @@ impl Active {
         match &self.leaving {
             // What is announced now is the successor's business.
             Some(leaving) => Some(leaving.next_deadline()),
-            None => self.announcer.next_deadline().into_iter().chain([self.next]).min(),
+            None => {
+                let others = [self.announcer.next_deadline(), self.restorer.next_deadline()];
+                others.into_iter().flatten().chain([self.next]).min()
+            }
         }
     }
 
@@ -128,7 +134,7 @@ impl Machine {
         if active.sent < active.tried {
             return self.give_in(now, from, advert, Reason::CannotSend { from }, out);
         }
-        if let Some(reason) = beaten_by(&self.settings, self.conditions.source, from, advert) {
+        if let Some(reason) = beaten_by(&self.settings, self.conditions.source.address(), from, advert) {
             return self.give_in(now, from, advert, reason, out);
         }
         // (730) Priority 0, and the lower priorities of (740): say at once who is active. What the other one did to
@@ -161,6 +167,10 @@ impl Machine {
             None if active.next <= now => active.advertise_and_mend(now, &self.settings, out),
             None => {}
         }
+        if active.restorer.is_due(now) {
+            out.push(Action::AddAddresses);
+            active.announce_against(now, &self.settings, out);
+        }
         if let Some(repeat) = active.announcer.due(now, self.settings.garp) {
             out.push(Action::Announce { repeat });
         }
@@ -180,9 +190,11 @@ impl Machine {
         self.change(State::Backup(backup), Reason::Frozen(gap), out);
     }
 
-    pub(super) fn send_failed(&mut self) {
-        if let State::Active(active) = &mut self.state {
-            active.sent = active.previously_sent;
+    pub(super) fn send_failed(&mut self, now: Time) {
+        let State::Active(active) = &mut self.state else { return };
+        active.sent = active.previously_sent;
+        if now.since(active.sent) >= self.settings.gap() {
+            self.conditions.source.hurry(now);
         }
     }
 
@@ -214,11 +226,17 @@ impl Machine {
     }
 
     pub(super) fn restore_addresses(&mut self, now: Time, out: &mut Actions) {
-        if matches!(self.state, State::Active(_)) {
-            out.push(Action::AddAddresses);
-        }
-        if let Some(active) = self.state.serving() {
-            active.announce_against(now, &self.settings, out);
+        let State::Active(active) = &mut self.state else { return };
+        match active.restorer.robbed(now) {
+            Verdict::AtOnce => {
+                out.push(Action::Notice(Notice::AddressRemoved));
+                out.push(Action::AddAddresses);
+                if !active.is_leaving() {
+                    active.announce_against(now, &self.settings, out);
+                }
+            }
+            Verdict::After(wait) => out.push(Action::Notice(Notice::AddressesFought { wait })),
+            Verdict::Known => {}
         }
     }
 
@@ -261,6 +279,7 @@ impl Active {
     /// Announcements and reports decide nothing, nor does the advert before the last, where all can be sent.
     pub fn forget(&mut self, now: Time, settings: &Settings) {
         self.announcer = Announcer::new(now, settings.garp);
+        self.restorer = Restorer::new(now);
         self.rival = None;
         self.previously_sent = self.sent;
     }

@@ -45,7 +45,7 @@ impl Machine {
             self.farewell = None;
         }
         // One that would beat it must not look like a claim.
-        let is_beaten = beaten_by(&self.settings, self.conditions.source, from, advert).is_some();
+        let is_beaten = beaten_by(&self.settings, self.conditions.source.address(), from, advert).is_some();
         let priority = if is_beaten { self.settings.priority } else { 0 };
         // Other backups may adopt the interval, and must not wait for less than the active router's next advert.
         out.push(Action::Advertise { priority, interval: advert.interval });

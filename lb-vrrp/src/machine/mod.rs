@@ -29,6 +29,8 @@
 //! | `farewell.rs` | what is said when the addresses are gone |
 //! | `noticed.rs` | what is odd about the others |
 //! | `announcer.rs` | when gratuitous ARP is due |
+//! | `source.rs` | the address that adverts are sent from, and how long an active router waits for it |
+//! | `restorer.rs` | putting addresses back that somebody takes away |
 
 mod action;
 mod active;
@@ -38,7 +40,9 @@ mod event;
 mod farewell;
 mod leaving;
 mod noticed;
+mod restorer;
 mod settings;
+mod source;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -54,6 +58,7 @@ use self::backup::Backup;
 use self::farewell::Farewell;
 use self::leaving::Cause;
 use self::noticed::Noticed;
+use self::source::Source;
 use crate::packet::Advert;
 use crate::time::Time;
 
@@ -85,7 +90,7 @@ struct Conditions {
     link_up: bool,
     tracked_down: bool,
     group_fault: bool,
-    source: Option<IpAddr>,
+    source: Source,
     /// Not needed to take part, but to preempt.
     is_ready: bool,
 }
@@ -114,6 +119,11 @@ impl Machine {
         }
     }
 
+    /// What adverts are to be sent from. An active router may have to do with the address that it had.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.conditions.source.address()
+    }
+
     /// Whether it is handing over, and still serves.
     pub fn is_leaving(&self) -> bool {
         matches!(&self.state, State::Active(active) if active.is_leaving())
@@ -138,15 +148,15 @@ impl Machine {
         match &self.state {
             State::Initialize | State::Waiting | State::Fault => None,
             State::Backup(backup) => backup.next_deadline(),
-            State::Active(active) => active.next_deadline(),
+            State::Active(active) => active.next_deadline().into_iter().chain(self.conditions.source.deadline()).min(),
         }
     }
 }
 
 impl Machine {
     pub fn new(settings: Settings) -> Self {
-        let conditions =
-            Conditions { link_up: false, tracked_down: false, group_fault: false, source: None, is_ready: true };
+        let source = Source::none();
+        let conditions = Conditions { link_up: false, tracked_down: false, group_fault: false, source, is_ready: true };
         let noticed = Noticed::default();
         Self { settings, conditions, is_grouped: false, noticed, farewell: None, state: State::Initialize }
     }
@@ -173,7 +183,7 @@ impl Machine {
         match event {
             Event::Started { link_up, source, leftovers } => {
                 self.conditions.link_up = link_up;
-                self.conditions.source = source;
+                self.conditions.source.see(now, source);
                 self.start(now, leftovers, &mut out);
             }
             Event::Advert { from, advert } => self.receive(now, from, advert, &mut out),
@@ -182,16 +192,16 @@ impl Machine {
             Event::Stop => self.stop(now, &mut out),
             Event::Reconfigured(settings) => self.reconfigure(now, settings, &mut out),
             Event::Woken { gap } => self.look_after(now, gap),
-            Event::SendFailed => self.send_failed(),
+            Event::SendFailed => self.send_failed(now),
             Event::Conflict => self.contested_by_host(now, &mut out),
             Event::AddressGone => self.restore_addresses(now, &mut out),
             Event::GroupClaim => self.claim_for_group(now, &mut out),
             Event::GroupRelease => self.release_for_group(now, &mut out),
             Event::Ready(is_ready) => self.conditions.is_ready = is_ready,
-            Event::Link { .. } | Event::Source(_) | Event::Tracked { .. } | Event::GroupFault(_) => {
-                self.learn(now, event, &mut out);
-            }
+            Event::Source(source) => self.see_source(now, source, &mut out),
+            Event::Link { .. } | Event::Tracked { .. } | Event::GroupFault(_) => self.learn(now, event, &mut out),
         }
+        self.wait_only_while_active(now, &mut out);
         out
     }
 
@@ -210,7 +220,7 @@ impl Machine {
 
     fn receive(&mut self, now: Time, from: IpAddr, advert: &Advert, out: &mut Actions) {
         // Our own, come back from a network that loops.
-        if Some(from) == self.conditions.source {
+        if Some(from) == self.conditions.source.address() {
             return;
         }
         match self.state {
@@ -222,6 +232,9 @@ impl Machine {
     }
 
     fn expire(&mut self, now: Time, out: &mut Actions) {
+        if self.conditions.source.deadline().is_some_and(|deadline| deadline <= now) {
+            return self.give_source_up(now, out);
+        }
         match self.state {
             State::Backup(_) => self.expire_as_backup(now, out),
             State::Active(_) => self.expire_as_active(now, out),
@@ -263,10 +276,6 @@ impl Machine {
                 self.conditions.link_up = up;
                 Reason::LinkUp
             }
-            Event::Source(source) => {
-                self.conditions.source = source;
-                Reason::HasSource
-            }
             Event::GroupFault(fault) => {
                 self.conditions.group_fault = fault;
                 Reason::Group
@@ -279,6 +288,27 @@ impl Machine {
             _ => return,
         };
         self.follow_conditions(now, recovery, out);
+    }
+
+    fn see_source(&mut self, now: Time, source: Option<IpAddr>, out: &mut Actions) {
+        let is_missing = self.conditions.source.see(now, source);
+        if let (true, State::Active(_), Some(address)) = (is_missing, &self.state, self.source()) {
+            out.push(Action::Notice(Notice::SourceMissing { address }));
+        }
+        self.follow_conditions(now, Reason::HasSource, out);
+    }
+
+    fn give_source_up(&mut self, now: Time, out: &mut Actions) {
+        if self.conditions.source.give_up() {
+            self.follow_conditions(now, Reason::HasSource, out);
+        }
+    }
+
+    /// Who is not active has nothing to hand over, and without an address it may be deaf: it takes no part.
+    fn wait_only_while_active(&mut self, now: Time, out: &mut Actions) {
+        if !matches!(self.state, State::Active(_)) {
+            self.give_source_up(now, out);
+        }
     }
 
     fn set_priority(&mut self, now: Time, priority: u8, out: &mut Actions) {
@@ -349,7 +379,7 @@ impl Conditions {
     }
 
     fn can_send(&self) -> bool {
-        self.link_up && self.source.is_some()
+        self.link_up && self.source.address().is_some()
     }
 
     /// What keeps it from taking part, and what it is meanwhile.
@@ -360,7 +390,7 @@ impl Conditions {
             Some((State::Fault, Reason::TrackedDown))
         } else if self.group_fault {
             Some((State::Fault, Reason::Group))
-        } else if self.source.is_none() {
+        } else if self.source.is_gone() {
             Some((State::Waiting, Reason::NoSource))
         } else {
             None
@@ -390,6 +420,7 @@ impl Machine {
             _ => (None, None),
         };
         let farewell = self.farewell.as_mut().map(Farewell::time);
-        backup.into_iter().flatten().chain(active.into_iter().flatten()).chain(farewell)
+        let source = self.conditions.source.time();
+        backup.into_iter().flatten().chain(active.into_iter().flatten()).chain(farewell).chain(source)
     }
 }

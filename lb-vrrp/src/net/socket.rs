@@ -167,6 +167,8 @@ fn prepare_v4(socket: &socket2::Socket, spec: &Spec) -> io::Result<()> {
     // Groups that others on this host joined are not ours.
     socket.set_multicast_all_v4(false)?;
     socket.set_tos_v4(TOS.into())?;
+    // While somebody configures the interface anew, the address to send from is missing for a moment.
+    socket.set_ip_transparent_v4(true)?;
     if spec.multicast {
         socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(spec.index))?;
     }
@@ -181,7 +183,7 @@ fn prepare_v6(socket: &socket2::Socket, spec: &Spec) -> io::Result<()> {
     socket.set_tclass_v6(TOS.into())?;
     socket.set_recv_hoplimit_v6(true)?;
     setsockopt(socket, Ipv6RecvPacketInfo, &true)?;
-    // With a virtual MAC the link-local address to send from stands on the interface below.
+    // With a virtual MAC the link-local address to send from stands on the interface below; and as above.
     socket.set_freebind_v6(true)?;
     if spec.multicast {
         socket.join_multicast_v6(&GROUP_V6, spec.index)?;

@@ -7,7 +7,7 @@ use lb_vrrp::packet::{Addresses, Family, Version};
 use lb_vrrp::routers::RouterId;
 
 use crate::network::MOST_NODES;
-use crate::node::{Node, Process};
+use crate::node::{Node, Process, address};
 use crate::random::Random;
 use crate::world::World;
 
@@ -50,7 +50,7 @@ fn settings(version: Version, interval: Duration, id: u8, priority: u8, preempt:
     }
 }
 
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "one-way cut",
     "split",
     "heal",
@@ -70,6 +70,7 @@ const KINDS: [&str; 20] = [
     "readiness",
     "address gone",
     "ARP request",
+    "own address",
     "lateness",
 ];
 
@@ -79,7 +80,7 @@ pub fn disturb(world: &mut World) {
     let id = world.random.below(world.routers()) as RouterId;
     let interval = world.nodes[node].interval();
     let a_while = world.random.up_to(20 * interval);
-    let kind = world.random.below(20);
+    let kind = world.random.below(21);
     world.say(|| format!("{} happens to node {node}", KINDS[kind]));
     match kind {
         0 => cut_one_way(world),
@@ -106,6 +107,7 @@ pub fn disturb(world: &mut World) {
         }
         17 => lose_address(world, node, id),
         18 => world.ask(id),
+        19 => set_source(world, node, world.nodes[node].has_source ^ true),
         _ => world.lateness = world.random.pick(&[Duration::ZERO, interval / 10, interval]),
     }
 }
@@ -148,6 +150,11 @@ fn set_link(world: &mut World, node: usize, up: bool) {
     world.tell_all(node, Event::Link { up });
 }
 
+fn set_source(world: &mut World, node: usize, has_source: bool) {
+    world.nodes[node].has_source = has_source;
+    world.tell_all(node, Event::Source(has_source.then(|| address(node))));
+}
+
 fn track(world: &mut World, node: usize) {
     let fault = world.random.permille(300);
     let owner = world.nodes[node].settings[0].priority == 255;
@@ -173,6 +180,7 @@ pub fn calm(world: &mut World) {
     for node in 0..world.nodes.len() {
         world.wake(node);
         set_link(world, node, true);
+        set_source(world, node, true);
         world.tell_all(node, Event::Ready(true));
         let priority = world.nodes[node].settings[0].priority;
         world.tell_all(node, Event::Tracked { priority, fault: false });

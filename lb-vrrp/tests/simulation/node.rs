@@ -19,6 +19,8 @@ pub struct Node {
     pub holds: Vec<bool>,
     pub state: Process,
     pub link_up: bool,
+    /// Its own address is there; without it, it is deaf to unicast.
+    pub has_source: bool,
     queue: Vec<(RouterId, IpAddr, Advert)>,
     frozen_at: Time,
 }
@@ -43,7 +45,7 @@ impl Node {
         let holds = vec![false; settings.len()];
         let routers = Routers::default();
         let (state, queue) = (Process::Dead, Vec::new());
-        Self { routers, settings, grouped, holds, state, link_up: true, queue, frozen_at: Time::ZERO }
+        Self { routers, settings, grouped, holds, state, link_up: true, has_source: true, queue, frozen_at: Time::ZERO }
     }
 
     pub fn start(&mut self, now: Time, node: usize) -> Outputs {
@@ -56,7 +58,7 @@ impl Node {
         }
         for (id, holds) in (0..).zip(&mut self.holds) {
             let leftovers = std::mem::take(holds);
-            let source = Some(address(node));
+            let source = self.has_source.then(|| address(node));
             let started = Event::Started { link_up: self.link_up, source, leftovers };
             out.extend(self.routers.handle(now, id, started));
         }
@@ -89,7 +91,7 @@ impl Node {
 
     pub fn receive(&mut self, now: Time, id: RouterId, from: IpAddr, advert: Advert) -> Outputs {
         match self.state {
-            _ if !self.link_up => Outputs::new(),
+            _ if !self.link_up || !self.has_source => Outputs::new(),
             Process::Runs | Process::Stops => self.routers.handle(now, id, Event::Advert { from, advert: &advert }),
             Process::Frozen if self.queue.len() < QUEUE => {
                 self.queue.push((id, from, advert));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use lb_core::config::{Config, VirtualRouter, VrrpPeers};
 
 use super::machine::Machine;
+use super::manager;
 use crate::verbs::finding::{Finding, Result, finding, problem, warning};
 
 pub fn examine(machine: &Machine, config: &Config, router: &VirtualRouter, addresses: &str) -> Vec<Finding> {
@@ -15,6 +16,7 @@ pub fn examine(machine: &Machine, config: &Config, router: &VirtualRouter, addre
         return vec![up];
     }
     let mut findings = vec![up];
+    findings.extend(manager::examine(machine, &what, name));
     findings.extend(source(config, router, addresses).map(|result| {
         finding(what.clone(), result).or_fix("`interface`: the one that has this node's address, or `peers: multicast`")
     }));

@@ -38,6 +38,15 @@ impl Machine {
         fs::read_to_string(self.root.join(path)).ok().map(|text| text.trim().to_owned())
     }
 
+    /// Files of a folder whose name ends so, sorted, as [`Machine::read`] takes them.
+    pub fn list(&self, folder: &str, end: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.ends_with(end));
+        let mut files: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
+        files.sort_unstable();
+        files
+    }
+
     /// Of the first process of that kind: `6.1.0-13-amd64` is (6, 1).
     pub fn kernel(&self) -> Option<(u32, u32)> {
         let release = self.read("proc/sys/kernel/osrelease")?;

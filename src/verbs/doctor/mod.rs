@@ -9,6 +9,7 @@ mod fixtures;
 mod interface;
 mod layer4;
 mod machine;
+mod manager;
 mod pair;
 mod real_server;
 mod segment;

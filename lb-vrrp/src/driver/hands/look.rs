@@ -82,17 +82,22 @@ impl<K: Kernel> Hands<K> {
     fn look_for_source(&mut self, id: RouterId) {
         let Some(holding) = self.holdings.iter().find(|holding| holding.charge.id == id) else { return };
         let Some(link) = holding.link.clone() else { return };
-        let wanted = holding.charge.source;
+        let (wanted, before) = (holding.charge.source, holding.way.clone());
         let elsewhere = match wanted.map(|source| self.kernel.link_with(source)) {
             Some(found) => self.check(id, Doing::Look, found).flatten(),
             None => None,
         };
-        let way = elsewhere.unwrap_or(link);
+        // One that is missing comes back where it was.
+        let way = elsewhere.or_else(|| before.filter(|way| self.is_there(way))).unwrap_or(link);
         let addresses = self.kernel.addresses(way.index);
         let addresses = self.check(id, Doing::Look, addresses).unwrap_or_default();
         let Some(holding) = self.holding(id) else { return };
-        holding.view.source = holding.find_source(&addresses);
+        holding.see_source(&addresses);
         self.open(id, way);
+    }
+
+    fn is_there(&mut self, link: &Link) -> bool {
+        matches!(self.kernel.link(&link.name), Ok(Some(found)) if found.index == link.index)
     }
 
     fn open(&mut self, id: RouterId, way: Link) {
@@ -137,7 +142,7 @@ impl<K: Kernel> Hands<K> {
             self.look(id);
             let names = self.holding(id).map(|holding| holding.charge.tracked.clone()).unwrap_or_default();
             self.tell_interfaces(&names);
-            self.findings.push(Finding::Robbed(id));
+            self.robbed.push(id);
         }
     }
 
@@ -194,14 +199,17 @@ impl<K: Kernel> Hands<K> {
                 && holding.charge.addresses.contains(&address.ip)
         };
         if !added {
-            let robbed = self.holdings.iter().filter(is_robbed).map(|holding| Finding::Robbed(holding.charge.id));
-            self.findings.extend(robbed);
+            let robbed = self.holdings.iter().filter(is_robbed).map(|holding| holding.charge.id);
+            self.robbed.extend(robbed);
         }
     }
 
     /// Once for all that happened in this turn.
     pub(super) fn look_where_touched(&mut self) {
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        touched.iter().for_each(|index| self.go_behind_own(*index));
         let concerned = self.holdings.iter().filter(|holding| touched.iter().any(|index| holding.depends_on(*index)));
         let concerned: Vec<RouterId> = concerned.map(|holding| holding.charge.id).collect();
         for id in concerned {

@@ -100,7 +100,9 @@ impl Kernel for Bench {
     }
 
     fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Errno> {
-        Ok(self.own.iter().filter(|(at, _)| *at == index).map(|(_, address)| *address).collect())
+        let own = self.own.iter().filter(|(at, _)| *at == index).map(|(_, address)| *address);
+        let held = self.held.iter().map(|ip| Address { ours: true, ..address(*ip) });
+        Ok(own.chain(held).collect())
     }
 
     fn add(&mut self, _index: u32, addresses: &[IpNet]) -> Result<(), Errno> {

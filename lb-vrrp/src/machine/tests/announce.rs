@@ -79,8 +79,32 @@ fn another_host_that_announces_the_address_is_reported_and_overruled() {
 fn an_address_that_someone_removes_by_hand_comes_back() {
     let mut node = Node::active(settings());
     let actions = node.handle(Event::AddressGone);
-    assert_eq!(actions.as_slice(), [Action::AddAddresses, Action::Announce { repeat: 1 }]);
+    assert_eq!(deeds(&actions), [Action::AddAddresses, Action::Announce { repeat: 1 }]);
+    assert_eq!(notices(&actions), [Notice::AddressRemoved]);
     assert!(Node::backup(settings()).handle(Event::AddressGone).is_empty());
+}
+
+/// A program that removes it whenever it sees it.
+#[test]
+fn an_address_that_is_removed_again_and_again_comes_back_ever_more_seldom() {
+    let mut node = Node::active(settings());
+    let returns = |actions: &[Action]| actions.iter().filter(|action| **action == Action::AddAddresses).count();
+    let mut times = Vec::new();
+    let begun = node.now;
+    for _ in 0..3000 {
+        if returns(&node.handle(Event::AddressGone)) > 0 {
+            times.push(node.now.since(begun));
+        }
+        let actions: Vec<Action> = node.run_for(100 * MS).into_iter().map(|(_, action)| action).collect();
+        times.extend((0..returns(&actions)).map(|_| node.now.since(begun)));
+    }
+    assert!(times[9] <= SECOND, "ten times at once: {times:?}");
+    assert!((20..45).contains(&times.len()), "{} in five minutes", times.len());
+    let last = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).next_back();
+    assert!(last.is_some_and(|wait| (16 * SECOND..17 * SECOND).contains(&wait)), "{last:?}");
+    // When it has been left alone for a while, all is as before.
+    node.run_for(90 * SECOND);
+    assert_eq!(returns(&node.handle(Event::AddressGone)), 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod frozen;
 mod leaving;
 mod model;
 mod reload;
+mod source;
 mod timers;
 
 use std::net::IpAddr;
