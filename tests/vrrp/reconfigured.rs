@@ -152,3 +152,35 @@ fn an_address_that_is_removed_all_the_time_is_put_back_ever_more_seldom_and_that
     poll("it comes back in the end", || a.has(Node::VIP).then_some(()));
     assert_eq!((a.changes_to("backup"), b.changes_to("active")), (1, 0));
 }
+
+#[test]
+fn the_interface_of_a_virtual_mac_that_is_removed_is_made_again() {
+    let lan = lan!();
+    let nodes = Node::pair(&lan, &one(", virtual_mac: true"));
+    let changes = all_changes(&nodes);
+    let mut watch = Watch::default();
+    lan.lb.ip("link del lb51.eth0");
+    watch.watch(Node::VIP, &nodes, 1000 * MS);
+    nobody_noticed(&nodes, &watch, &changes);
+    assert!(lan.lb.run("ip -o link show type macvlan").contains("00:00:5e:00:01:33"));
+}
+
+/// The last word on a virtual router is about the one that runs.
+#[test]
+fn a_reload_that_takes_the_virtual_mac_away_ends_no_router_for_those_who_listen() {
+    let lan = lan!();
+    let told = tempfile::tempdir().unwrap();
+    let hook = told.path().join("hook");
+    std::fs::write(&hook, format!("#!/bin/sh\necho $LB_ROLE >> {}/roles\n", told.path().display())).unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let config = |more: &str| one(&format!(", notify: [{}]{more}", hook.display()));
+    let mut a = Node::start(&lan.lb, "a", &config(", virtual_mac: true"));
+    a.await_role("active");
+    a.lb.reload(&config(""));
+    a.await_role("active");
+    let roles = || std::fs::read_to_string(told.path().join("roles")).unwrap_or_default();
+    poll("the hook has heard of it", || roles().ends_with("active\n").then_some(()));
+    poll("what it was has ended", || a.lb.stderr().contains("v as it was before the reload has ended").then_some(()));
+    assert!(!roles().contains("initialize"), "{}", roles());
+    assert!(!a.lb.stderr().contains("v is initialize"), "{}", a.lb.stderr());
+}

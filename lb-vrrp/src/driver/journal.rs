@@ -64,6 +64,13 @@ impl Registry {
         self.lock().names.get(&id).and_then(|names| names.tracked.get(index)).cloned().unwrap_or_default()
     }
 
+    /// Whether a reload has put another one in its place.
+    fn is_replaced(&self, id: RouterId) -> bool {
+        let names = &self.lock().names;
+        let name = names.get(&id).map(|names| &names.router);
+        names.iter().any(|(other, names)| *other != id && Some(&names.router) == name)
+    }
+
     fn tell(&self, id: RouterId, outcome: &Outcome) {
         self.lock().waiting.retain(|(waiting, sender)| {
             let is_meant = *waiting == id;
@@ -108,8 +115,13 @@ fn enter(entry: Entry, registry: &Registry, hook: Option<&mut Hook>) {
     match entry {
         Entry::RoleChanged { id, change, priority } => {
             let event = RoleEvent { router: registry.name_of(id), change, priority };
-            log_role(&event);
-            hook.into_iter().for_each(|hook| hook(&event));
+            if change.to == Role::Initialize && registry.is_replaced(id) {
+                // What is known by the name is the other one's from now on.
+                info!(router = %event.router, "{} as it was before the reload has ended", event.router);
+            } else {
+                log_role(&event);
+                hook.into_iter().for_each(|hook| hook(&event));
+            }
             end_of_wait(change).into_iter().for_each(|outcome| registry.tell(id, &outcome));
         }
         Entry::Notice { id, notice } => {
@@ -200,6 +212,19 @@ mod tests {
         assert_eq!(first.try_recv(), Ok(Outcome::HandedOver { to }));
         assert_eq!(second.try_recv(), Ok(Outcome::NobodyTookOver));
         assert_eq!(third.try_recv(), Ok(Outcome::Ended { reason: "interface is down".to_owned() }));
+    }
+
+    /// Else its end would be the last word on the one that has come in its place.
+    #[test]
+    fn the_end_of_what_a_reload_replaced_is_none_of_the_hooks_business() {
+        let registry = Registry::default();
+        registry.name(4, "public".into(), Vec::new());
+        registry.name(5, "public".into(), Vec::new());
+        let end = |id| changed(id, Role::Initialize, Reason::Stopped);
+        let events =
+            reader(&[end(4), changed(5, Role::Backup, Reason::Started), Entry::Stopped { id: 4 }, end(5)], &registry);
+        let roles: Vec<Role> = events.iter().map(|event| event.change.to).collect();
+        assert_eq!(roles, [Role::Backup, Role::Initialize]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn announcements_keep_their_distance() {
 #[test]
 fn a_thousand_addresses_delay_no_advert() {
     let mut scene = Scene::running(desired(100, 1000));
-    scene.now += INTERVAL * 5;
+    scene.now += INTERVAL * 4;
     scene.node.begin(scene.now);
     scene.node.expire();
     assert_eq!(scene.sent().len(), 1, "before any address");
@@ -78,7 +78,7 @@ fn a_thousand_addresses_delay_no_advert() {
 #[test]
 fn who_lets_go_while_the_addresses_are_being_added_ends_without_them() {
     let mut scene = Scene::running(desired(100, 1000));
-    scene.now += INTERVAL * 5;
+    scene.now += INTERVAL * 4;
     scene.node.begin(scene.now);
     scene.node.expire();
     scene.exchange();
@@ -326,6 +326,21 @@ fn with_a_virtual_mac_the_addresses_stand_on_an_interface_that_is_up_for_as_long
     scene.command(Command::Stop);
     assert!(scene.node.has_ended());
     assert_eq!(scene.kernel().links.len(), 2, "without the one that was made");
+}
+
+#[test]
+fn an_interface_with_a_virtual_mac_that_somebody_removes_is_made_again() {
+    let mut with_mac = desired(100, 2);
+    with_mac.place.virtual_mac = true;
+    let mut scene = Scene::active(with_mac);
+    scene.kernel().held.clear();
+    scene.kernel().links.retain(|link| link.index != 7);
+    scene.kernel().virtual_is_up = false;
+    scene.change(Change::LinkGone { index: 7, name: "lb51.eth0".to_owned() });
+    scene.pass(INTERVAL * 5);
+    assert_eq!((scene.role(), scene.kernel().virtual_is_up, scene.kernel().held.len()), (Role::Active, true, 2));
+    assert_eq!(scene.kernel().links.len(), 3);
+    assert!(scene.board.counters.report().transitions.contains(&("active".to_owned(), 1)));
 }
 
 #[test]

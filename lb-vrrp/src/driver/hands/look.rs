@@ -182,6 +182,18 @@ impl<K: Kernel> Hands<K> {
         for id in lost {
             self.lose(id);
         }
+        self.rebuild_virtual(index);
+    }
+
+    /// Somebody removed the interface with a virtual MAC, which is lb's own: there is to be another one.
+    fn rebuild_virtual(&mut self, index: u32) {
+        let is_it = |holding: &&Holding<K::Socket>| holding.virtual_link.as_ref().is_some_and(|l| l.index == index);
+        let bereft: Vec<RouterId> = self.holdings.iter().filter(is_it).map(|holding| holding.charge.id).collect();
+        for id in bereft {
+            self.detach(id);
+            self.look(id);
+            self.robbed.push(id);
+        }
     }
 
     fn lose(&mut self, id: RouterId) {
