@@ -33,6 +33,9 @@ pub struct RouterReport {
     pub seconds_in_role: Option<u64>,
     /// Why it has its role.
     pub reason: Option<String>,
+    /// It was late, and for so long does not take over from who is active.
+    #[serde(default)]
+    pub held_back_seconds: Option<u64>,
     pub tracked: Vec<TrackedReport>,
     pub counts: Counts,
 }

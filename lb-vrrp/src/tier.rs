@@ -310,6 +310,7 @@ impl Known {
             addresses: addresses.iter().map(ToString::to_string).collect(),
             seconds_in_role: shown.reason.map(|_| now.saturating_sub(shown.since).as_secs()),
             reason: shown.reason.map(|reason| reason.to_string()),
+            held_back_seconds: shown.held_until.and_then(|until| until.checked_sub(now)).map(|left| left.as_secs()),
             tracked: tracked
                 .map(|(tracker, up)| report::TrackedReport { name: tracker.name.clone(), up: *up })
                 .collect(),

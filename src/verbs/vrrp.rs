@@ -77,6 +77,13 @@ impl Display for VirtualRouters<'_> {
             for tracked in router.tracked.iter().filter(|tracked| !tracked.up) {
                 writeln!(out, "  {}: {} is down", router.name, tracked.name)?;
             }
+            if let Some(left) = router.held_back_seconds {
+                writeln!(
+                    out,
+                    "  {}: this node was late; for {left} s it does not take over from who is active",
+                    router.name
+                )?;
+            }
         }
         Ok(())
     }
@@ -143,6 +150,7 @@ pub mod tests {
             addresses: (10..15).map(|n| format!("203.0.113.{n}/24")).collect(),
             seconds_in_role: Some(75),
             reason: Some("heard no advert for 390ms".to_owned()),
+            held_back_seconds: None,
             tracked: vec![TrackedReport { name: "pool web".to_owned(), up: false }],
             counts: Counts::default(),
         }

@@ -38,6 +38,8 @@ pub struct Shown {
     pub since: Duration,
     /// Why.
     pub reason: Option<Reason>,
+    /// It was late, and does not take over from who is active before this, since 1970.
+    pub held_until: Option<Duration>,
     /// Of the file's `track`, in its order: is it up?
     pub tracked: SmallVec<[bool; 8]>,
 }
@@ -101,6 +103,7 @@ impl Default for Shown {
             source: None,
             since: Duration::ZERO,
             reason: None,
+            held_until: None,
             tracked: SmallVec::new(),
         }
     }

@@ -12,7 +12,7 @@ use super::kernel::Network;
 use super::letters::{Assigned, Command, Doing, Entry, Finding, Order, View};
 use super::mailbox::Mailbox;
 use super::router::Router;
-use crate::machine::{Action, Event, Role};
+use crate::machine::{Action, Event, Notice, Role};
 use crate::packet::{Received, virtual_mac, vrid};
 use crate::routers::{GroupId, Outputs, RouterId, Routers};
 use crate::time::Time;
@@ -185,8 +185,12 @@ impl<N: Network> Node<N> {
                     self.note(Entry::RoleChanged { id, change, priority });
                 }
                 Action::Notice(notice) => {
-                    let now = self.now;
-                    if self.router(id).is_some_and(|router| router.count_notice(now, notice)) {
+                    let (now, utc) = (self.now, self.network.utc());
+                    let Some(router) = self.router(id) else { continue };
+                    if let Notice::Late { hold, .. } = notice {
+                        router.note_hold(hold, utc);
+                    }
+                    if router.count_notice(now, notice) {
                         self.note(Entry::Notice { id, notice });
                     }
                 }

@@ -10,7 +10,7 @@ use super::board::{Board, Shown};
 use super::desired::Desired;
 use super::holding::Complaints;
 use super::letters::{Assigned, Charge, Door, View};
-use crate::machine::{Machine, Notice, RoleChange};
+use crate::machine::{Machine, Notice, Role, RoleChange};
 use crate::packet::{Codec, PacketError};
 use crate::priority::Tracking;
 use crate::routers::RouterId;
@@ -125,6 +125,14 @@ impl<S> Router<S> {
     pub fn note_role(&mut self, change: RoleChange, utc: Duration) {
         self.shown.since = utc;
         self.shown.reason = Some(change.reason);
+        if change.to == Role::Active {
+            self.shown.held_until = None;
+        }
+    }
+
+    /// How long it does not take over from who is active.
+    pub fn note_hold(&mut self, hold: Duration, utc: Duration) {
+        self.shown.held_until = Some(utc + hold);
     }
 
     /// Shows what has changed.
@@ -137,6 +145,7 @@ impl<S> Router<S> {
             source: self.view.source,
             since: self.shown.since,
             reason: self.shown.reason,
+            held_until: self.shown.held_until,
             tracked: self.tracking.trackers().iter().map(|tracker| tracker.is_up).collect(),
         };
         if new != *self.board.shown() {

@@ -126,6 +126,16 @@ pub enum Notice {
         "{address}, which adverts are sent from, is not on this host any more; waiting a second for it to come back"
     )]
     SourceMissing { address: IpAddr },
+    #[error(
+        "this node was late ({times} times of late), so that another may have taken over or be active: it does not take \
+         over from who is active for {hold:?}"
+    )]
+    Late { times: u8, hold: Duration },
+    #[error(
+        "took over from {from}, which is still active: this host was late, or adverts were lost; next time it looks for \
+         longer"
+    )]
+    TookOverInVain { from: IpAddr },
     #[error("nobody took over: still active")]
     NobodyTookOver,
     #[error("not active: nothing to hand over")]
@@ -134,7 +144,7 @@ pub enum Notice {
 
 impl Notice {
     /// All labels, so that a metric can show those that have not moved.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 12] = [
         "interval_differs",
         "addresses_differ",
         "second_owner",
@@ -143,6 +153,8 @@ impl Notice {
         "address_removed",
         "addresses_fought",
         "source_missing",
+        "late",
+        "took_over_in_vain",
         "nobody_took_over",
         "nothing_to_yield",
     ];
@@ -158,6 +170,8 @@ impl Notice {
             Self::AddressRemoved => "address_removed",
             Self::AddressesFought { .. } => "addresses_fought",
             Self::SourceMissing { .. } => "source_missing",
+            Self::Late { .. } => "late",
+            Self::TookOverInVain { .. } => "took_over_in_vain",
             Self::NobodyTookOver => "nobody_took_over",
             Self::NothingToYield => "nothing_to_yield",
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::announcer::Announcer;
 use super::backup::Backup;
+use super::lateness::Lateness;
 use super::leaving::Leaving;
 use super::restorer::{Restorer, Verdict};
-use super::{Action, Actions, Machine, Notice, Reason, Settings, State};
+use super::{Action, Actions, Machine, Notice, Reason, Settings, State, timers};
 use crate::packet::Advert;
 use crate::time::Time;
 
@@ -18,6 +19,10 @@ const SHORTEST_ANSWER: Duration = Duration::from_millis(1);
 pub(super) struct Active {
     /// Adver_Timer.
     next: Time,
+    /// When it took over from silence, and may have done so in vain.
+    claimed: Option<Time>,
+    /// The interval that our last advert told.
+    told: Duration,
     /// Our last advert, whether it could be sent or not.
     tried: Time,
     /// Our last advert that went out, as far as is known.
@@ -39,9 +44,11 @@ struct Rival {
 
 impl Active {
     /// The caller has just advertised and announced.
-    pub fn new(now: Time, settings: &Settings) -> Self {
+    pub fn new(now: Time, settings: &Settings, told: Duration) -> Self {
         Self {
             next: now + settings.interval,
+            claimed: None,
+            told,
             tried: now,
             sent: now,
             previously_sent: now,
@@ -77,21 +84,35 @@ impl Active {
         }
     }
 
+    pub fn after_silence(self, now: Time) -> Self {
+        Self { claimed: Some(now), ..self }
+    }
+
+    /// Whether it was a mistake to take over from somebody that was only not heard.
+    fn was_in_vain(&self, now: Time) -> bool {
+        self.claimed.is_some_and(|claimed| now.since(claimed) < timers::patience(self.told))
+    }
+
     /// Whether there was a gap before it.
-    fn advertise(&mut self, now: Time, settings: &Settings, out: &mut Actions) -> bool {
+    fn advertise(&mut self, now: Time, settings: &Settings, lateness: &mut Lateness, out: &mut Actions) -> bool {
         let gap = now.since(self.sent);
+        let late = now.since(self.next);
+        if late >= settings.interval {
+            lateness.note_gap(now, settings.interval + late);
+        }
+        self.told = lateness.interval(now, settings);
         self.previously_sent = self.sent;
         (self.tried, self.sent) = (now, now);
         // On a grid, as long as we keep up with it.
         self.next = Some(self.next + settings.interval).filter(|next| *next > now).unwrap_or(now + settings.interval);
-        out.push(settings.advertise(settings.priority));
+        out.push(Action::Advertise { priority: settings.priority, interval: self.told });
         gap >= settings.gap()
     }
 
     /// The next advert, or one out of turn. Who heard nothing for a while may have taken over, in vain or behind a
     /// cut.
-    fn advertise_and_mend(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
-        if self.advertise(now, settings, out) {
+    fn advertise_and_mend(&mut self, now: Time, settings: &Settings, lateness: &mut Lateness, out: &mut Actions) {
+        if self.advertise(now, settings, lateness, out) {
             self.announce_against(now, settings, out);
         }
     }
@@ -115,11 +136,16 @@ impl Active {
         before.is_some() && !was_reported
     }
 
+    /// Adverts were left out on purpose.
+    pub(super) fn resume(&mut self, now: Time) {
+        self.next = now;
+    }
+
     /// At once, and the next one a whole interval later.
-    pub(super) fn assert(&mut self, now: Time, settings: &Settings, out: &mut Actions) {
+    pub(super) fn assert(&mut self, now: Time, settings: &Settings, lateness: &mut Lateness, out: &mut Actions) {
         if now.since(self.tried) >= SHORTEST_ANSWER {
-            self.next = now;
-            self.advertise(now, settings, out);
+            self.next = self.next.min(now);
+            self.advertise(now, settings, lateness, out);
         }
         self.announce_against(now, settings, out);
     }
@@ -139,7 +165,7 @@ impl Machine {
         }
         // (730) Priority 0, and the lower priorities of (740): say at once who is active. What the other one did to
         // the network's tables has to be undone as well.
-        active.assert(now, &self.settings, out);
+        active.assert(now, &self.settings, &mut self.lateness, out);
         if active.has_rival(now, from, advert) {
             out.push(Action::Notice(Notice::SecondActive { from, priority: advert.priority }));
         }
@@ -150,8 +176,12 @@ impl Machine {
         out.push(Action::RemoveAddresses);
         self.owe_farewell(now, false);
         self.say_farewell(now, from, advert, out);
+        if matches!(&self.state, State::Active(active) if active.was_in_vain(now)) {
+            self.lateness.note(now);
+            out.push(Action::Notice(Notice::TookOverInVain { from }));
+        }
         let mut backup = match reason {
-            Reason::CannotSend { .. } => Backup::frozen(now, &self.settings),
+            Reason::CannotSend { .. } => Backup::frozen(now, &self.settings, self.lateness.hold()),
             _ => Backup::new(now, now, self.settings.interval),
         };
         if advert.priority != 0 {
@@ -164,7 +194,7 @@ impl Machine {
         let State::Active(active) = &mut self.state else { return };
         match &active.leaving {
             Some(_) => return self.expire_as_leaving(now, out),
-            None if active.next <= now => active.advertise_and_mend(now, &self.settings, out),
+            None if active.next <= now => active.advertise_and_mend(now, &self.settings, &mut self.lateness, out),
             None => {}
         }
         if active.restorer.is_due(now) {
@@ -181,13 +211,23 @@ impl Machine {
     pub(super) fn step_down_if_frozen(&mut self, now: Time, out: &mut Actions) {
         let Some(active) = self.state.serving() else { return };
         let gap = now.since(active.tried);
-        if gap < self.settings.peers_patience() {
+        if gap < timers::patience(active.told) {
             return;
         }
         out.push(Action::RemoveAddresses);
         self.owe_farewell(now, false);
-        let backup = Backup::frozen(now, &self.settings);
+        self.lateness.note_gap(now, gap);
+        let hold = self.was_late(now, out);
+        let backup = Backup::frozen(now, &self.settings, hold);
         self.change(State::Backup(backup), Reason::Frozen(gap), out);
+    }
+
+    /// A peer may have taken over: how long that is to be left so.
+    pub(super) fn was_late(&mut self, now: Time, out: &mut Actions) -> Duration {
+        self.lateness.note(now);
+        let (times, hold) = (self.lateness.times(), self.lateness.hold());
+        out.push(Action::Notice(Notice::Late { times, hold }));
+        hold
     }
 
     pub(super) fn send_failed(&mut self, now: Time) {
@@ -200,8 +240,8 @@ impl Machine {
 
     pub(super) fn advertise_if_active(&mut self, now: Time, out: &mut Actions) {
         if let Some(active) = self.state.serving() {
-            active.next = now;
-            active.advertise_and_mend(now, &self.settings, out);
+            active.next = active.next.min(now);
+            active.advertise_and_mend(now, &self.settings, &mut self.lateness, out);
         }
     }
 
@@ -281,6 +321,7 @@ impl Active {
         self.announcer = Announcer::new(now, settings.garp);
         self.restorer = Restorer::new(now);
         self.rival = None;
+        self.claimed = None;
         self.previously_sent = self.sent;
     }
 

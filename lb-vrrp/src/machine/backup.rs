@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Action, Actions, Active, Machine, Preempt, Reason, Settings, State, timers};
+use super::{Action, Actions, Active, Machine, Preempt, Reason, Settings, State};
 use crate::packet::{Advert, Version};
 use crate::time::Time;
 
@@ -54,10 +54,10 @@ impl Backup {
         }
     }
 
-    /// After being away: only looks whether somebody has taken over.
-    pub fn frozen(now: Time, settings: &Settings) -> Self {
+    /// After being away: only looks whether somebody has taken over, and leaves that so for a while.
+    pub fn frozen(now: Time, settings: &Settings, hold: Duration) -> Self {
         let look = now + settings.look(settings.interval);
-        let hold = Some(now + timers::FROZEN_HOLD);
+        let hold = Some(now + hold);
         Self { hold, has_looked: true, ..Self::new(now, look, settings.interval) }
     }
 
@@ -146,23 +146,29 @@ impl Machine {
         if backup.wants() || now < backup.down {
             return;
         }
-        let look = self.settings.look(backup.interval);
-        if now.since(backup.down) >= self.settings.peers_patience() && !backup.has_looked {
-            return backup.look(now, look);
+        if !backup.has_looked {
+            // The later it is judged, the less silence proves; and the less, the more often that was wrong.
+            let is_late = now.since(backup.down) >= self.settings.interval;
+            let looks = self.lateness.looks(now).max(u32::from(is_late));
+            if looks > 0 {
+                let look = self.settings.look(backup.interval);
+                return backup.look(now, look.max(looks * self.settings.look(self.settings.interval)));
+            }
         }
         let reason = backup.reason(now);
         self.claim_when_allowed(now, reason, out);
     }
 
-    pub(super) fn look_after(&mut self, now: Time, gap: Duration) {
-        let patience = self.settings.peers_patience();
-        if let State::Backup(backup) = &mut self.state
-            && gap >= patience
-            && !backup.has_looked
-        {
-            let look = self.settings.look(backup.interval);
-            backup.look(now, look);
+    pub(super) fn look_after(&mut self, now: Time, gap: Duration, out: &mut Actions) {
+        // One that has just stepped down looks already.
+        if gap < self.settings.peers_patience() || !matches!(&self.state, State::Backup(b) if !b.has_looked) {
+            return;
         }
+        let hold = now + self.was_late(now, out);
+        let State::Backup(backup) = &mut self.state else { return };
+        backup.hold = backup.hold.max(Some(hold));
+        let look = self.settings.look(backup.interval);
+        backup.look(now, look);
     }
 
     pub(super) fn claim_if_owner(&mut self, now: Time, out: &mut Actions) {
@@ -186,11 +192,14 @@ impl Machine {
 
     /// RFC 9568 section 6.4.2 (365 to 400). The advert comes first: peers should hear of it before anybody else does.
     fn claim(&mut self, now: Time, reason: Reason, out: &mut Actions) {
-        out.push(self.settings.advertise(self.settings.priority));
+        let told = self.lateness.interval(now, &self.settings);
+        out.push(Action::Advertise { priority: self.settings.priority, interval: told });
         out.push(Action::AddAddresses);
         out.push(Action::Announce { repeat: self.settings.garp.repeat });
         self.farewell = None;
-        self.change(State::Active(Active::new(now, &self.settings)), reason, out);
+        let active = Active::new(now, &self.settings, told);
+        let active = if matches!(reason, Reason::Silence(_)) { active.after_silence(now) } else { active };
+        self.change(State::Active(active), reason, out);
     }
 }
 

@@ -79,8 +79,9 @@ impl Machine {
     fn stay(&mut self, now: Time, out: &mut Actions) {
         let State::Active(active) = &mut self.state else { return };
         active.leaving = None;
+        active.resume(now);
         out.push(Action::Notice(Notice::NobodyTookOver));
-        active.assert(now, &self.settings, out);
+        active.assert(now, &self.settings, &mut self.lateness, out);
     }
 }
 

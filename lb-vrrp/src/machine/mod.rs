@@ -30,6 +30,7 @@
 //! | `noticed.rs` | what is odd about the others |
 //! | `announcer.rs` | when gratuitous ARP is due |
 //! | `source.rs` | the address that adverts are sent from, and how long an active router waits for it |
+//! | `lateness.rs` | how late this node has been, and how that is damped |
 //! | `restorer.rs` | putting addresses back that somebody takes away |
 
 mod action;
@@ -38,6 +39,7 @@ mod announcer;
 mod backup;
 mod event;
 mod farewell;
+mod lateness;
 mod leaving;
 mod noticed;
 mod restorer;
@@ -56,6 +58,7 @@ pub use settings::{Garp, Preempt, Settings};
 use self::active::Active;
 use self::backup::Backup;
 use self::farewell::Farewell;
+use self::lateness::Lateness;
 use self::leaving::Cause;
 use self::noticed::Noticed;
 use self::source::Source;
@@ -72,6 +75,7 @@ pub struct Machine {
     is_grouped: bool,
     noticed: Noticed,
     farewell: Option<Farewell>,
+    lateness: Lateness,
     state: State,
 }
 
@@ -157,8 +161,8 @@ impl Machine {
     pub fn new(settings: Settings) -> Self {
         let source = Source::none();
         let conditions = Conditions { link_up: false, tracked_down: false, group_fault: false, source, is_ready: true };
-        let noticed = Noticed::default();
-        Self { settings, conditions, is_grouped: false, noticed, farewell: None, state: State::Initialize }
+        let (noticed, lateness, state) = (Noticed::default(), Lateness::none(), State::Initialize);
+        Self { settings, conditions, is_grouped: false, noticed, farewell: None, lateness, state }
     }
 
     /// One that belongs to a sync group.
@@ -191,7 +195,7 @@ impl Machine {
             Event::Yield => self.yield_role(now, &mut out),
             Event::Stop => self.stop(now, &mut out),
             Event::Reconfigured(settings) => self.reconfigure(now, settings, &mut out),
-            Event::Woken { gap } => self.look_after(now, gap),
+            Event::Woken { gap } => self.look_after(now, gap, &mut out),
             Event::SendFailed => self.send_failed(now),
             Event::Conflict => self.contested_by_host(now, &mut out),
             Event::AddressGone => self.restore_addresses(now, &mut out),
@@ -288,27 +292,6 @@ impl Machine {
             _ => return,
         };
         self.follow_conditions(now, recovery, out);
-    }
-
-    fn see_source(&mut self, now: Time, source: Option<IpAddr>, out: &mut Actions) {
-        let is_missing = self.conditions.source.see(now, source);
-        if let (true, State::Active(_), Some(address)) = (is_missing, &self.state, self.source()) {
-            out.push(Action::Notice(Notice::SourceMissing { address }));
-        }
-        self.follow_conditions(now, Reason::HasSource, out);
-    }
-
-    fn give_source_up(&mut self, now: Time, out: &mut Actions) {
-        if self.conditions.source.give_up() {
-            self.follow_conditions(now, Reason::HasSource, out);
-        }
-    }
-
-    /// Who is not active has nothing to hand over, and without an address it may be deaf: it takes no part.
-    fn wait_only_while_active(&mut self, now: Time, out: &mut Actions) {
-        if !matches!(self.state, State::Active(_)) {
-            self.give_source_up(now, out);
-        }
     }
 
     fn set_priority(&mut self, now: Time, priority: u8, out: &mut Actions) {
@@ -409,6 +392,7 @@ impl Machine {
             _ => {}
         }
         self.farewell.take_if(|farewell| *farewell.time() > now);
+        self.lateness = Lateness::none();
         self.noticed = Noticed::default();
     }
 

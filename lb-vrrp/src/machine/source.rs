@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{Action, Actions, Machine, Notice, Reason, State};
 use crate::time::Time;
 
 /// How long an active router goes on without its address. Without one it may be deaf to its peers (to unicast), so no
@@ -27,6 +28,29 @@ enum Presence {
     /// It may come back before this.
     Missing(Time),
     Gone,
+}
+
+impl Machine {
+    pub(super) fn see_source(&mut self, now: Time, source: Option<IpAddr>, out: &mut Actions) {
+        let is_missing = self.conditions.source.see(now, source);
+        if let (true, State::Active(_), Some(address)) = (is_missing, &self.state, self.source()) {
+            out.push(Action::Notice(Notice::SourceMissing { address }));
+        }
+        self.follow_conditions(now, Reason::HasSource, out);
+    }
+
+    pub(super) fn give_source_up(&mut self, now: Time, out: &mut Actions) {
+        if self.conditions.source.give_up() {
+            self.follow_conditions(now, Reason::HasSource, out);
+        }
+    }
+
+    /// Who is not active has nothing to hand over, and without an address it may be deaf: it takes no part.
+    pub(super) fn wait_only_while_active(&mut self, now: Time, out: &mut Actions) {
+        if !matches!(self.state, State::Active(_)) {
+            self.give_source_up(now, out);
+        }
+    }
 }
 
 impl Source {

@@ -9,8 +9,6 @@ use crate::packet::Version;
 const PEERS_PATIENCE: u32 = 3;
 /// How long a node that was away looks before it claims: an active peer sends at least one advert.
 const LOOK: u32 = 2;
-/// A node that was away once may be away again: it does not take over from who took over for it before this.
-pub(super) const FROZEN_HOLD: Duration = Duration::from_secs(10);
 
 impl Settings {
     /// Skew_Time: the lower the priority, the later. RFC 9568 section 6.1: a share of the active router's interval;
@@ -30,7 +28,7 @@ impl Settings {
 
     /// After so long without an advert of ours, a peer may have taken over.
     pub(super) fn peers_patience(&self) -> Duration {
-        PEERS_PATIENCE * self.interval
+        patience(self.interval)
     }
 
     /// After so long without an advert of ours, some may think that we are gone.
@@ -61,4 +59,9 @@ impl Settings {
     pub(super) fn linger(&self) -> Duration {
         (2 * self.interval).clamp(Duration::from_millis(20), Duration::from_millis(200))
     }
+}
+
+/// After so long without an advert, a peer that was told this interval may have taken over.
+pub(super) fn patience(told: Duration) -> Duration {
+    PEERS_PATIENCE * told
 }

@@ -8,9 +8,10 @@ use lb_vrrp::time::Time;
 use crate::world::World;
 
 /// By then there is one active router, and only one: a successor that was asked for (5 intervals and its linger), a
-/// backup that lost its active router (3 intervals and a skew of at most one), one that was away and looks (2).
+/// backup that lost its active router (3 intervals and a skew of at most one, and of four times as long ones, up to a
+/// second, where that router was late), one that was away and looks (2, and up to 10 where it was late).
 pub fn bound(longest: Duration) -> Duration {
-    12 * longest + Duration::from_secs(1)
+    20 * longest + Duration::from_secs(1)
 }
 
 /// Until who had to be told that others had been active has been told.

@@ -7,7 +7,7 @@ use lb_vrrp::packet::{Addresses, Family, Version};
 
 use crate::check::{self, Check};
 use crate::network::MOST_NODES;
-use crate::node::{Node, Process};
+use crate::node::{Node, Process, address};
 use crate::random::Random;
 use crate::world::World;
 
@@ -176,5 +176,62 @@ fn a_client_that_was_cut_off_finds_the_active_node() {
         world.network.heal();
         crate::run(&mut world, 40 * MS, |_| {});
         assert_eq!((world.actives(0).next(), world.believes[0]), (Some(0), Some(0)), "seed {seed}");
+    }
+}
+
+/// Whoever configures the interface anew; the peer hears every advert meanwhile.
+#[test]
+fn an_own_address_that_is_missing_for_less_than_a_second_changes_nothing() {
+    for seed in 0..500 {
+        let mut world = pair(seed, Preempt::After(Duration::ZERO));
+        for node in [0, 1, 0] {
+            world.nodes[node].has_source = false;
+            world.tell_all(node, Event::Source(None));
+            let missing = world.random.up_to(990 * MS);
+            crate::run(&mut world, missing, |_| {});
+            world.nodes[node].has_source = true;
+            world.tell_all(node, Event::Source(Some(address(node))));
+            crate::run(&mut world, SECOND, |_| {});
+            assert_eq!((world.changes[0], world.actives(0).collect::<Vec<_>>()), (0, vec![0]), "seed {seed}");
+        }
+        world.nodes[0].has_source = false;
+        world.tell_all(0, Event::Source(None));
+        let mut both = Duration::ZERO;
+        let mut before = world.now;
+        crate::run(&mut world, 2 * SECOND, |world| {
+            let holders = world.nodes.iter().filter(|node| node.holds[0]).count();
+            both = if holders == 2 { both + world.now.since(before) } else { both };
+            before = world.now;
+        });
+        assert_eq!((world.actives(0).collect::<Vec<_>>(), both), (vec![1], Duration::ZERO), "seed {seed}");
+    }
+}
+
+/// Both nodes of a starved host cannot run for up to five intervals, every second or so. Adverts at 100 ms.
+#[test]
+fn roles_of_a_starved_pair_do_not_flap() {
+    for seed in 0..200 {
+        let mut world = pair(seed, Preempt::After(Duration::ZERO));
+        for node in 0..2 {
+            let settings = Settings { interval: 100 * MS, ..world.nodes[node].settings[0].clone() };
+            world.nodes[node].settings[0] = settings.clone();
+            world.tell(node, 0, Event::Reconfigured(&settings));
+        }
+        crate::run(&mut world, SECOND, |_| {});
+        world.changes.fill(0);
+        for _ in 0..45 {
+            let node = world.random.below(2);
+            let stall = world.random.up_to(500 * MS);
+            world.freeze(node, Process::Frozen, stall);
+            let pause = 500 * MS + world.random.up_to(SECOND);
+            crate::run(&mut world, pause, |_| {});
+        }
+        assert!(world.changes[0] <= 10, "{} changes of role, seed {seed}", world.changes[0]);
+        // One that is really gone is replaced nevertheless.
+        let active = world.actives(0).next().expect("one is active");
+        crate::run(&mut world, SECOND, |_| {});
+        world.kill(active, false);
+        crate::run(&mut world, 3 * SECOND, |_| {});
+        assert_eq!(world.believes[0], Some(1 - active), "seed {seed}");
     }
 }

@@ -96,7 +96,7 @@ fn a_second_active_router_is_reported_once_when_it_goes_on() {
     let reported: Vec<_> = (0..10).map(|_| notices(&node.wait(10 * MS).hear(HIGH, 99))).collect();
     assert_eq!(reported.concat(), [second]);
     assert_eq!(reported[1], [second]);
-    assert_eq!(notices(&node.wait(SECOND).hear(HIGH, 99)), []);
+    assert!(!notices(&node.wait(SECOND).hear(HIGH, 99)).contains(&second));
 }
 
 #[test]

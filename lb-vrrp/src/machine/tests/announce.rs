@@ -51,8 +51,9 @@ fn again_after_a_gap_in_its_own_adverts() {
     node.run_for(10 * SECOND);
     node.wait(210 * MS);
     let actions = node.handle(Event::Timer);
-    assert_eq!(deeds(&actions), [advertise(100), Action::Announce { repeat: 1 }]);
-    assert!(node.wait(100 * MS).handle(Event::Timer).contains(&advertise(100)));
+    let longer = Action::Advertise { priority: 100, interval: 210 * MS };
+    assert_eq!(deeds(&actions), [longer, Action::Announce { repeat: 1 }]);
+    assert!(node.wait(100 * MS).handle(Event::Timer).contains(&longer), "and peers are told to wait for longer");
 }
 
 #[test]

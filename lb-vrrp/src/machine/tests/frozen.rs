@@ -65,7 +65,8 @@ fn after_a_freeze_it_claims_again_when_nobody_has_taken_over() {
     node.wait(SECOND).handle(Event::Timer);
     assert_eq!(node.patience(), 200 * MS);
     let actions = node.run_out();
-    assert_eq!(deeds(&actions)[0], advertise(100));
+    let longer = Action::Advertise { priority: 100, interval: 400 * MS };
+    assert_eq!(deeds(&actions)[0], longer, "and tells its peers to wait for longer");
     assert_eq!(node.role(), Role::Active);
 }
 

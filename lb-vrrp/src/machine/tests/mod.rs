@@ -5,6 +5,7 @@ mod announce;
 mod backup;
 mod conditions;
 mod frozen;
+mod lateness;
 mod leaving;
 mod model;
 mod reload;
