@@ -69,7 +69,8 @@ inline_ int rewrite(ctx_t *ctx, const struct work *work, const struct flow *flow
 	return rewrite_nat(ctx, p->l3, p->l4, 0, udp, later, flow, ttl);
 }
 
-/* Rewritten, and left to the kernel's own forwarding: it resolves, routes and fragments. */
+/* Rewritten, and left to the kernel's own forwarding: it resolves, routes and fragments. Replies are as a last resort:
+ * over IPv4 they pass only where `accept_local` says so, and a firewall that keeps state finds them invalid. */
 inline_ int pass_up(ctx_t *ctx, struct work *work, const struct flow *flow)
 {
 	if (rewrite(ctx, work, flow, 0))

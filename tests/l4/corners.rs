@@ -124,19 +124,14 @@ fn the_vip_answers_pings_from_the_data_plane() {
         let _lb = service.start(&service.config(PORT, "", ""));
         // The host itself would not: the address is not one of its own any more.
         service.net.lb.ip("link set eth0 arp off");
-        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[0], mac(&service)));
-        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[1], mac(&service)));
+        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[0], service.net.lb.mac("eth0")));
+        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[1], service.net.lb.mac("eth0")));
         service.net.lb.ip(&format!("addr del {}/32 dev eth0\naddr del {}/128 dev eth0", VIP[0], VIP[1]));
         for vip in VIP {
             service.net.client.run(&format!("ping -c 2 -i 0.01 -W 5 {vip}"));
             service.net.client.run(&format!("ping -c 1 -s 1000 -W 5 {vip}"));
         }
     }
-}
-
-fn mac(service: &Service) -> String {
-    let line = service.net.lb.run("ip -br link show eth0");
-    line.split_whitespace().nth(2).unwrap().to_owned()
 }
 
 /// What traceroute does: one datagram that may go so far, and who complains.

@@ -61,6 +61,7 @@ impl Model {
             }
         }
         if !later {
+            self.learn_way_back(ingress, packet, entry);
             self.transition(key, packet);
         }
         let entry = self.state.flows[key];
@@ -92,7 +93,8 @@ impl Model {
         } else if packet.proto == TCP && !packet.opens() {
             self.count(Counter::Adopted);
         }
-        match self.schedule(id, key, start) {
+        let back = self.way_back(ingress, packet);
+        match self.schedule(id, key, start, back) {
             Ok(Choice::Stateless(entry)) => self.send(ingress, packet, None, &entry),
             Ok(Choice::Flow(entry)) => self.send(ingress, packet, Some(key), &entry),
             Err(reason) => Verdict::Drop(reason),
