@@ -91,7 +91,8 @@ function int forward_nat(ctx_t *ctx, struct work *work, __u32 place)
 	if (found == HOP_NOWHERE)
 		return drop(work, DROP_NO_ROUTE);
 	if (found == HOP_FOUND && !fits(ctx, work, work->hop.mtu)) {
-		if (work->p.dont_fragment)
+		/* A reply comes from an address of this host's own, which IPv4 does not forward. Its sender can cut it. */
+		if (work->p.dont_fragment || reply)
 			return answer_too_big(ctx, work, work->hop.mtu);
 		found = HOP_UP;
 	}

@@ -73,6 +73,8 @@ tests! {
     an_upload_by_tunnel_finds_the_path_mtu_tc: upload_over_a_narrow_link(Way::Tunnel, Place::Far, Hook::Tc);
     a_closed_port_by_nat_is_told_to_the_client_xdp: closed_port(Way::Nat, Hook::Xdp);
     a_closed_port_by_snat_is_told_to_the_client_tc: closed_port(Way::Snat, Hook::Tc);
+    long_answers_over_a_link_that_is_narrower_than_the_backends_xdp: long_answers(Hook::Xdp);
+    long_answers_over_a_link_that_is_narrower_than_the_backends_tc: long_answers(Hook::Tc);
     datagrams_in_fragments_by_nat_xdp: fragments(Way::Nat, Hook::Xdp);
     datagrams_in_fragments_by_snat_tc: fragments(Way::Snat, Hook::Tc);
     datagrams_in_fragments_by_dr_tc: fragments(Way::Dr, Hook::Tc);
@@ -98,6 +100,28 @@ fn fragments(way: Way, hook: Hook) {
             // The first one may be lost to the path MTU, either way.
             let answer = asker.try_ask(&text).or_else(|_| asker.try_ask(&text)).or_else(|_| asker.try_ask(&text));
             assert_eq!(answer.unwrap(), backend, "{length} bytes to {to}");
+        }
+    }
+}
+
+/// The backend may cut them, and so might the kernel of lb's host, if it forwarded what comes from its own addresses.
+fn long_answers(hook: Hook) {
+    let service = Service::new(Way::Nat, hook);
+    let net = &service.net;
+    net.client.ip("link set eth0 mtu 1400");
+    net.narrow_client_link(1400);
+    net.lb.ip("link set eth0 mtu 1400");
+    let _echoes = service.echoes(PORT);
+    let _lb = service.start(&service.config(PORT, "", ""));
+    for to in [vip(0, PORT), vip(1, PORT)] {
+        let asker = Asker::new(net, to);
+        asker.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let backend = asker.ask(b"short");
+        // The longest first: it comes in fragments, which may be cut. Then its sender knows.
+        for length in [5000, 1450] {
+            let text = vec![b'x'; length];
+            let mut answers = (0..3).map(|_| asker.try_ask(&text));
+            assert_eq!(answers.find_map(Result::ok).as_ref(), Some(&backend), "{length} bytes to {to}");
         }
     }
 }

@@ -140,6 +140,13 @@ pub const CASES: &[Case] = &[
         let left = t.reply(&answer(v6, 11, DATA).data(1500), Answer);
         assert_eq!(left.dst().ip(), super::backend(v6, 11));
     }),
+    ("a reply that is too big and may be fragmented is answered too: its sender can do it", |t, v6| {
+        t.send(&udp(v6, port::NAT), To(BACKENDS));
+        let reply = Build::udp(super::server(v6, 11), client(v6)).data(1480).with(|p| p.dont_fragment = false);
+        let left = t.reply(&reply, Answer);
+        assert_eq!(left.dst().ip(), super::backend(v6, 11));
+        assert_eq!(t.counter(TooBig), 1);
+    }),
     ("a jumbo packet is answered, wherever its end is", |t, v6| {
         t.send(&syn(v6, port::NAT), To(BACKENDS));
         for &length in jumbo(t) {

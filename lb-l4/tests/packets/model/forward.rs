@@ -151,7 +151,7 @@ impl Model {
         };
         let overhead = rewrite::overhead(&dest);
         if self.length_on_the_wire(packet) + overhead > usize::from(hop.mtu) {
-            return match packet.whole_or_nothing {
+            return match packet.whole_or_nothing || entry.flags & flow_flag::REPLY != 0 {
                 true => self.too_big(packet, usize::from(hop.mtu) - overhead),
                 false if dest.mode == mode::NAT => self.pass_up(packet, entry),
                 false => Verdict::Drop(Counter::TooBig),
