@@ -162,3 +162,56 @@ fn until(lines: impl Iterator<Item = String>, is_last: impl Fn(&str) -> bool) ->
     }
     panic!("lb ended: {seen:?}");
 }
+
+fn write_layer4(dir: &Path) {
+    let text = format!(
+        "frontends: {{ web: {{ mode: nat, listen: 127.0.0.1:600, pool: web }} }}
+pools: {{ web: {{ backends: ['127.0.0.2:600'] }} }}
+l4: {{ attach: tc, interfaces: [lo] }}
+metrics: off
+admin: {{ socket: {}/admin.sock }}
+",
+        dir.display()
+    );
+    fs::write(dir.join("lb.yaml"), text).unwrap();
+}
+
+/// The kernel itself says no; which capability it is for want of, lb knows.
+#[test]
+fn layer_4_names_the_capability_that_is_missing() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write_layer4(dir.path());
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let all = [("net_admin", "CAP_NET_ADMIN"), ("bpf", "CAP_BPF"), ("perfmon", "CAP_PERFMON")];
+    for (lacking, name) in all {
+        let others: Vec<_> = all.iter().filter(|(c, _)| *c != lacking).map(|(c, _)| format!("+{c}")).collect();
+        let lb = lb_as_nobody(dir.path(), &others.join(","));
+        let mut command = Command::new(lb.get_program());
+        command.args(lb.get_args().take_while(|argument| *argument != "run")).args(["check", "--host"]);
+        let output = command.arg(dir.path().join("lb.yaml")).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("layer 4: programs")).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.starts_with("warning") && line.contains(&format!("lacks {name};")), "{line}");
+        assert!(line.contains(release.trim()), "{line}");
+    }
+}
+
+/// In a mount namespace of its own, where nobody may mount one.
+#[test]
+fn layer_4_without_a_bpffs_says_how_to_get_one() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write_layer4(dir.path());
+    let lb = lb_as_nobody(dir.path(), "+net_bind_service,+net_admin,+bpf,+perfmon");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--net", "--", "sh", "-c"]);
+    command.args(["umount -l /sys/fs/bpf; mount -t tmpfs none /sys/fs/bpf && exec \"$@\"", "sh"]);
+    let output = command.arg(lb.get_program()).args(lb.get_args()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("mount -t bpf bpf /sys/fs/bpf"), "{text}");
+}

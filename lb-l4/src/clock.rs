@@ -1,5 +1,6 @@
 //! The data plane's time. CONFIG_HZ is not told to programs, so it is measured.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::object;
 const MEASURE: Duration = Duration::from_millis(120);
 /// What kernels are configured with (kernel/Kconfig.hz); others are taken as measured.
 const USUAL: [u32; 5] = [100, 250, 300, 1000, 1024];
+const WHAT: &str = "the program that reads its clock";
 /// The smallest packet that a program may be run with, and room for what it answers.
 const PACKET: usize = 64;
 
@@ -28,8 +30,8 @@ struct Reading {
 
 impl JiffyClock {
     pub fn load() -> Result<Self, Error> {
-        let mut ebpf = Ebpf::load(object::CLOCK).map_err(Error::object)?;
-        program(&mut ebpf)?.load().map_err(Error::program)?;
+        let mut ebpf = Ebpf::load(object::CLOCK).map_err(|error| Error::object(WHAT, Path::new(""), error))?;
+        program(&mut ebpf)?.load().map_err(|error| Error::program(WHAT, &error))?;
         Ok(Self(ebpf))
     }
 
@@ -50,7 +52,7 @@ impl JiffyClock {
         let mut answer = [0; PACKET];
         let options =
             TestRunOptions { data_in: Some(&[0; PACKET]), data_out: Some(&mut answer), ..TestRunOptions::default() };
-        program(&mut self.0)?.test_run(options).map_err(Error::program)?;
+        program(&mut self.0)?.test_run(options).map_err(|error| Error::program(WHAT, &error))?;
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = answer;
         Ok(Reading {
             jiffies: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
@@ -61,7 +63,7 @@ impl JiffyClock {
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = ebpf.program_mut(object::CLOCK_PROGRAM).ok_or(Error::NoProgram(object::CLOCK_PROGRAM))?;
-    program.try_into().map_err(Error::program)
+    program.try_into().map_err(|_| Error::NoProgram(object::CLOCK_PROGRAM))
 }
 
 /// The usual value that explains both readings; a jiffy more or less is chance.

@@ -1,30 +1,29 @@
 //! Why layer 4 cannot do something, and what would let it.
 
+use std::error::Error as StdError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use tracing::debug;
 
 use crate::plan::TooMuch;
+use crate::refusal::Refusal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "layer 4 needs the capabilities CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON: run lb as root, or give them to its unit (AmbientCapabilities=)"
-    )]
-    NotAllowed(#[source] io::Error),
+    #[error("{0}")]
+    Refused(Box<Refusal>),
     #[error("{} is not on a bpf file system, which keeps layer 4 forwarding while lb restarts: `mount -t bpf bpf /sys/fs/bpf`, and let lb write there", .path.display())]
     NoBpffs { path: PathBuf, source: io::Error },
     #[error("cannot use {}", .path.display())]
     Directory { path: PathBuf, source: io::Error },
     #[error("another lb drives layer 4 of this network namespace ({} is locked)", .0.display())]
     Locked(PathBuf),
-    #[error("the kernel does not take lb's data plane; it needs Linux 6.1 or newer")]
+    #[error("the data plane cannot be read: a fault of this build")]
     Object(#[source] Box<EbpfError>),
-    #[error("the kernel does not take lb's data plane; it needs Linux 6.1 or newer")]
-    Program(#[source] Box<ProgramError>),
     #[error("the data plane has no program `{0}`")]
     NoProgram(&'static str),
     #[error("cannot use the map `{name}`")]
@@ -56,29 +55,61 @@ pub enum Error {
 }
 
 impl Error {
-    pub fn object(error: EbpfError) -> Self {
-        match not_permitted(&error) {
-            true => Self::NotAllowed(io::ErrorKind::PermissionDenied.into()),
-            false => Self::Object(Box::new(error)),
+    /// Of maps in `maps`, and of `what` over them.
+    pub fn object(what: &str, maps: &Path, error: EbpfError) -> Self {
+        debug!(what, error = %reason(&error), "the kernel does not take an object");
+        match error {
+            EbpfError::MapError(MapError::PinError { error, .. }) => Self::Directory {
+                path: maps.to_owned(),
+                source: os_error(&error)
+                    .and_then(io::Error::raw_os_error)
+                    .map_or_else(|| io::Error::other(reason(&error)), io::Error::from_raw_os_error),
+            },
+            EbpfError::MapError(_) | EbpfError::BtfError(_) | EbpfError::ProgramError(_) => {
+                Self::Refused(Box::new(Refusal::of_object(what, &error)))
+            }
+            unreadable => Self::Object(Box::new(unreadable)),
         }
     }
 
-    pub fn program(error: ProgramError) -> Self {
-        match not_permitted(&error) {
-            true => Self::NotAllowed(io::ErrorKind::PermissionDenied.into()),
-            false => Self::Program(Box::new(error)),
-        }
+    pub fn program(what: &str, error: &ProgramError) -> Self {
+        debug!(what, error = %reason(error), "the kernel does not take a program");
+        Self::Refused(Box::new(Refusal::of_program(what, error)))
+    }
+
+    /// The verifier had more to say than there was room for.
+    pub(crate) fn has_a_cut_log(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.has_a_cut_log)
+    }
+
+    /// This process may not load programs, whatever becomes of them.
+    pub fn is_for_want_of_capabilities(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_for_want_of_capabilities())
     }
 }
 
-/// Is EPERM somewhere beneath?
-fn not_permitted(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
+/// An error with everything beneath it.
+pub(crate) fn reason(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
     while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            return true;
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
         }
         next = error.source();
     }
-    false
+    text
+}
+
+/// What the kernel said, somewhere beneath.
+pub(crate) fn os_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }

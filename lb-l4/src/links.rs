@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
@@ -14,14 +15,12 @@ use aya::programs::tc::{
 };
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
-use aya::util::KernelVersion;
 use tracing::debug;
 
-use crate::error::Error;
+use crate::bpf;
+use crate::error::{Error, os_error, reason};
 use crate::loader::{self, Hook};
-use crate::unlink;
 
-const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 /// Of our filter where tc has no links: whoever comes first sees every packet.
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 0x4c34);
@@ -44,7 +43,7 @@ impl How {
     pub fn of(hook: Hook) -> Self {
         match hook {
             Hook::Xdp => How::Xdp,
-            Hook::Tc if KernelVersion::current().is_ok_and(|v| v >= TCX_SINCE) => How::Tcx,
+            Hook::Tc if has_tcx() => How::Tcx,
             Hook::Tc => How::Filter,
         }
     }
@@ -63,6 +62,12 @@ impl How {
             How::Filter => "tc-",
         }
     }
+}
+
+/// Asked once. Who may not ask may not attach either.
+pub fn has_tcx() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    ANSWER.get().copied().unwrap_or_else(|| bpf::has_tcx().is_none_or(|answer| *ANSWER.get_or_init(|| answer)))
 }
 
 /// Why an interface did not take the program.
@@ -150,10 +155,17 @@ fn attach_filter(path: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), Refusal
         // The interface is gone and came back under its old index.
     }
     // Fails where there is one already, which is as good.
-    let _ = qdisc_add_clsact(name);
+    let clsact = qdisc_add_clsact(name);
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
     let id = program.attach_with_options(name, TcAttachType::Ingress, TcAttachOptions::Netlink(options));
-    keep_filter(path, program, id.map_err(refusal)?)
+    keep_filter(path, program, id.map_err(|error| clsact.err().and_then(no_clsact).unwrap_or_else(|| refusal(error)))?)
+}
+
+/// Why there is no qdisc that a filter could hang in.
+fn no_clsact(error: TcError) -> Option<Refusal> {
+    let error = ProgramError::TcError(error);
+    let missing = "the qdisc clsact cannot be made: the kernel needs its modules sch_ingress and cls_bpf";
+    (os_code(&error) != Some(libc::EEXIST)).then(|| Refusal::Unsupported(format!("{missing} ({})", reason(&error))))
 }
 
 fn keep_filter(path: &Path, program: &mut SchedClassifier, id: SchedClassifierLinkId) -> Result<(), Refusal> {
@@ -173,7 +185,7 @@ pub fn detach(directory: &Path, attachment: Attachment, name: Option<&str>) -> R
         drop(link);
     }
     if attachment.how != How::Filter
-        && let Err(error) = unlink::detach_pinned(&path)
+        && let Err(error) = bpf::detach_pinned(&path)
     {
         debug!(path = %path.display(), %error, "a link is left to go with its pin");
     }
@@ -208,32 +220,12 @@ fn other(error: impl std::error::Error) -> Refusal {
     Refusal::Other(reason(&error))
 }
 
-/// With everything beneath it.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
-}
-
 fn os_code(error: &ProgramError) -> Option<i32> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(code) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-            return Some(code);
-        }
-        if let Some(TcError::IoError(error)) = error.downcast_ref::<TcError>() {
-            return error.raw_os_error();
-        }
-        next = error.source();
+    match error {
+        ProgramError::TcError(TcError::NetlinkError(error)) | ProgramError::NetlinkError(error) => error.raw_os_error(),
+        ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
+        _ => os_error(error)?.raw_os_error(),
     }
-    None
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::maps::MapInfo;
 use aya::programs::{Program, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 use crate::abi::WAYS;
 use crate::directory::{self, Directory};
@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::maps::NAMES;
 use crate::object;
 use crate::plan::Capacity;
+
+/// What enters flows of other nodes, in words.
+pub(crate) const ENTRY: &str = "the program that takes flows of other nodes";
 
 /// Where in the kernel the program takes its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,41 +146,78 @@ pub fn inspect(directory: &Directory, wanted: Sizes) -> Pinned {
 /// are missing).
 pub fn load(variant: Variant, maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
     fs::create_dir_all(maps).map_err(|source| Error::Directory { path: maps.to_owned(), source })?;
-    let mask = sizes.buckets - 1;
-    let mut loader = over(maps, sizes, &mask);
-    let redirect_only = u32::from(variant.redirect_only);
-    if variant.hook == Hook::Xdp {
-        loader.override_global("redirect_only", &redirect_only, true);
-    }
-    let object = match variant.hook {
-        Hook::Xdp => object::XDP,
-        Hook::Tc => object::TC,
+    load_over(variant, Some(maps), sizes)
+}
+
+/// As [`load`]; without a place, over maps of its own that go with it.
+pub(crate) fn load_over(variant: Variant, maps: Option<&Path>, sizes: Sizes) -> Result<Ebpf, Error> {
+    let redirect_only = Some(u32::from(variant.redirect_only));
+    let build = match variant.hook {
+        Hook::Xdp => {
+            Build { what: "the program for xdp", object: object::XDP, program: object::PROGRAM, redirect_only }
+        }
+        Hook::Tc => {
+            Build { what: "the program for tc", object: object::TC, program: object::PROGRAM, redirect_only: None }
+        }
     };
-    let mut ebpf = loader.load(object).map_err(Error::object)?;
-    match ebpf.program_mut(object::PROGRAM) {
-        Some(Program::Xdp(program)) => program.load(),
-        Some(Program::SchedClassifier(program)) => program.load(),
-        _ => return Err(Error::NoProgram(object::PROGRAM)),
-    }
-    .map_err(Error::program)?;
-    Ok(ebpf)
+    build.verified(maps, sizes)
 }
 
 /// The program that enters flows of other nodes, over maps that are there.
 pub fn load_entry(maps: &Path, sizes: Sizes) -> Result<Ebpf, Error> {
-    let mask = sizes.buckets - 1;
-    let mut ebpf = over(maps, sizes, &mask).load(object::SYNC).map_err(Error::object)?;
-    let program = ebpf.program_mut(object::SYNC_PROGRAM).ok_or(Error::NoProgram(object::SYNC_PROGRAM))?;
-    let program: &mut Xdp = program.try_into().map_err(Error::program)?;
-    program.load().map_err(Error::program)?;
-    Ok(ebpf)
+    load_entry_over(Some(maps), sizes)
 }
 
-fn over<'a>(maps: &Path, sizes: Sizes, mask: &'a u32) -> EbpfLoader<'a> {
+pub(crate) fn load_entry_over(maps: Option<&Path>, sizes: Sizes) -> Result<Ebpf, Error> {
+    let build = Build { what: ENTRY, object: object::SYNC, program: object::SYNC_PROGRAM, redirect_only: None };
+    build.verified(maps, sizes)
+}
+
+/// An object with one program.
+struct Build {
+    /// In words.
+    what: &'static str,
+    object: &'static [u8],
+    program: &'static str,
+    /// Where the program has such a constant.
+    redirect_only: Option<u32>,
+}
+
+impl Build {
+    fn verified(&self, maps: Option<&Path>, sizes: Sizes) -> Result<Ebpf, Error> {
+        match self.load(maps, sizes, VerifierLogLevel::default()) {
+            // The trace of a large program fills every buffer before its end. Without it the reason is left.
+            Err(error) if error.has_a_cut_log() => self.load(maps, sizes, VerifierLogLevel::STATS),
+            result => result,
+        }
+    }
+
+    fn load(&self, maps: Option<&Path>, sizes: Sizes, log: VerifierLogLevel) -> Result<Ebpf, Error> {
+        let mask = sizes.buckets - 1;
+        let mut loader = over(maps, sizes, &mask);
+        loader.verifier_log_level(log);
+        if let Some(redirect_only) = &self.redirect_only {
+            loader.override_global("redirect_only", redirect_only, true);
+        }
+        let mut ebpf =
+            loader.load(self.object).map_err(|error| Error::object(self.what, maps.unwrap_or(Path::new("")), error))?;
+        match ebpf.program_mut(self.program) {
+            Some(Program::Xdp(program)) => program.load(),
+            Some(Program::SchedClassifier(program)) => program.load(),
+            _ => return Err(Error::NoProgram(self.program)),
+        }
+        .map_err(|error| Error::program(self.what, &error))?;
+        Ok(ebpf)
+    }
+}
+
+fn over<'a>(maps: Option<&Path>, sizes: Sizes, mask: &'a u32) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.override_global("bucket_mask", mask, true);
     for name in NAMES {
-        loader.map_pin_path(name, maps.join(name));
+        if let Some(maps) = maps {
+            loader.map_pin_path(name, maps.join(name));
+        }
         if let Some(size) = sizes.of(name) {
             loader.map_max_entries(name, size);
         }
@@ -187,12 +227,12 @@ fn over<'a>(maps: &Path, sizes: Sizes, mask: &'a u32) -> EbpfLoader<'a> {
 
 pub fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = ebpf.program_mut(object::PROGRAM).ok_or(Error::NoProgram(object::PROGRAM))?;
-    program.try_into().map_err(Error::program)
+    program.try_into().map_err(|_| Error::NoProgram(object::PROGRAM))
 }
 
 pub fn tc(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
     let program = ebpf.program_mut(object::PROGRAM).ok_or(Error::NoProgram(object::PROGRAM))?;
-    program.try_into().map_err(Error::program)
+    program.try_into().map_err(|_| Error::NoProgram(object::PROGRAM))
 }
 
 /// Removes what a start that did not get far has left.

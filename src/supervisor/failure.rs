@@ -41,6 +41,10 @@ fn is_lasting_layer7(error: &lb_l7::Error) -> bool {
 }
 
 fn is_lasting_layer4(error: &lb_l4::Error) -> bool {
-    use lb_l4::Error::{NoBpffs, NoProgram, NotAllowed, Object, Program, TooMuch};
-    matches!(error, NotAllowed(_) | NoBpffs { .. } | Object(_) | Program(_) | NoProgram(_) | TooMuch(_))
+    use lb_l4::Error::{NoBpffs, NoProgram, Object, Refused, TooMuch};
+    match error {
+        // Memory may be free by then.
+        Refused(refusal) => refusal.why != lb_l4::refusal::Why::NoMemory,
+        _ => matches!(error, NoBpffs { .. } | Object(_) | NoProgram(_) | TooMuch(_)),
+    }
 }

@@ -13,7 +13,6 @@ mod floods;
 mod forwards;
 mod ground;
 mod harness;
-mod neighbours;
 mod restarts;
 mod seen;
 mod sticks;

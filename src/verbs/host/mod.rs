@@ -84,10 +84,18 @@ fn layer4(config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let snapshot = Snapshot::build(Arc::new(config.clone()), String::new(), 1, None);
-    match lb_l4::interfaces(&snapshot) {
+    let mut findings = match lb_l4::interfaces(&snapshot) {
         Ok(interfaces) => interfaces.into_iter().map(interface).collect(),
         Err(error) => vec![finding("layer 4", Err(problem(words(&error.into()))))],
-    }
+    };
+    findings.push(finding("layer 4: programs", lb_l4::trial(&snapshot).map_err(refused)));
+    findings
+}
+
+/// Who may load no programs may yet ask about a machine on which lb will.
+fn refused(error: lb_l4::Error) -> (Severity, String) {
+    let severity = if error.is_for_want_of_capabilities() { Severity::Warning } else { Severity::Problem };
+    (severity, words(&error.into()))
 }
 
 /// As they are read at a start.

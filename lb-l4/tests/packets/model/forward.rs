@@ -61,7 +61,6 @@ impl Model {
             }
         }
         if !later {
-            self.learn_way_back(ingress, packet, entry);
             self.transition(key, packet);
         }
         let entry = self.state.flows[key];
@@ -93,8 +92,7 @@ impl Model {
         } else if packet.proto == TCP && !packet.opens() {
             self.count(Counter::Adopted);
         }
-        let back = self.way_back(ingress, packet);
-        match self.schedule(id, key, start, back) {
+        match self.schedule(id, key, start) {
             Ok(Choice::Stateless(entry)) => self.send(ingress, packet, None, &entry),
             Ok(Choice::Flow(entry)) => self.send(ingress, packet, Some(key), &entry),
             Err(reason) => Verdict::Drop(reason),
@@ -151,7 +149,7 @@ impl Model {
         };
         let overhead = rewrite::overhead(&dest);
         if self.length_on_the_wire(packet) + overhead > usize::from(hop.mtu) {
-            return match packet.whole_or_nothing || entry.flags & flow_flag::REPLY != 0 {
+            return match packet.whole_or_nothing {
                 true => self.too_big(packet, usize::from(hop.mtu) - overhead),
                 false if dest.mode == mode::NAT => self.pass_up(packet, entry),
                 false => Verdict::Drop(Counter::TooBig),
