@@ -69,7 +69,8 @@ inline_ int rewrite(ctx_t *ctx, const struct work *work, const struct flow *flow
 	return rewrite_nat(ctx, p->l3, p->l4, 0, udp, later, flow, ttl);
 }
 
-/* Rewritten, and left to the kernel's own forwarding: it resolves, routes and fragments. */
+/* Rewritten, and left to the kernel's own forwarding: it resolves, routes and fragments. Replies are as a last resort:
+ * over IPv4 they pass only where `accept_local` says so, and a firewall that keeps state finds them invalid. */
 inline_ int pass_up(ctx_t *ctx, struct work *work, const struct flow *flow)
 {
 	if (rewrite(ctx, work, flow, 0))
@@ -90,7 +91,8 @@ function int forward_nat(ctx_t *ctx, struct work *work, __u32 place)
 	if (found == HOP_NOWHERE)
 		return drop(work, DROP_NO_ROUTE);
 	if (found == HOP_FOUND && !fits(ctx, work, work->hop.mtu)) {
-		if (work->p.dont_fragment)
+		/* A reply comes from an address of this host's own, which IPv4 does not forward. Its sender can cut it. */
+		if (work->p.dont_fragment || reply)
 			return answer_too_big(ctx, work, work->hop.mtu);
 		found = HOP_UP;
 	}

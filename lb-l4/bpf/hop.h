@@ -30,10 +30,16 @@ inline_ __u32 hop_epoch(const struct settings *settings)
 #endif
 }
 
-/* The same for a reply's. */
+/* The same for a reply's. Time and epoch both count on in one direction, so that no value comes a second time. */
 inline_ __u32 reply_epoch(const struct settings *settings, __u32 now)
 {
-	return hop_epoch(settings) + (now >> (settings->tick_shift + REPLY_HOP_TICKS));
+	__u32 ticks = now >> (settings->tick_shift + REPLY_HOP_TICKS);
+
+#ifdef HOOK_XDP
+	return hop_epoch(settings) + ticks;
+#else
+	return hop_epoch(settings) - ticks;
+#endif
 }
 
 inline_ enum found found_of(long result)
@@ -68,12 +74,38 @@ inline_ void step_below(struct hop *hop)
 #endif
 }
 
-/* Fills work->hop for a packet from `src` to `dst`. */
-function int find_hop(ctx_t *ctx, struct work *work, const struct addr *src, const struct addr *dst)
+/* Is the next hop of this look-up the destination itself? */
+inline_ int is_direct(const struct bpf_fib_lookup *fib, const struct addr *dst)
+{
+	const __u64 *hop = (const __u64 *)fib->ipv6_dst;
+
+	if (fib->family == 2)
+		return fib->ipv4_dst == dst->q[1] >> 32;
+	return hop[0] == dst->q[0] && hop[1] == dst->q[1];
+}
+
+/* The control plane is to have the next hop of this look-up resolved. */
+inline_ void ask_for(const struct bpf_fib_lookup *fib)
+{
+	struct neighbour hop = {.ifindex = fib->ifindex};
+	__u32 asked = 1;
+
+	if (fib->family == 2)
+		hop.addr = mapped(fib->ipv4_dst);
+	else
+		__builtin_memcpy(&hop.addr, fib->ipv6_dst, 16);
+	if (!bpf_map_lookup_elem(&neighbours, &hop))
+		bpf_map_update_elem(&neighbours, &hop, &asked, BPF_ANY);
+}
+
+/* Fills work->hop for a packet from `src` to `dst`. What the kernel has not resolved is asked for; a client too, where
+ * no router stands before it: what the kernel knows of it would grow stale, as nothing of the kernel's own goes there. */
+function int find_hop(ctx_t *ctx, struct work *work, const struct addr *src, const struct addr *dst, int is_client)
 {
 	struct bpf_fib_lookup *fib;
 	struct hop *hop;
 	long result;
+	int found;
 
 	if (!work || !src || !dst)
 		return HOP_NOWHERE;
@@ -98,8 +130,11 @@ function int find_hop(ctx_t *ctx, struct work *work, const struct addr *src, con
 		fib->tot_len = 1;
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), BPF_FIB_LOOKUP_OUTPUT);
 	}
-	if (found_of(result) != HOP_FOUND)
-		return found_of(result);
+	found = found_of(result);
+	if (found == HOP_UNRESOLVED || (found == HOP_FOUND && is_client && is_direct(fib, dst)))
+		ask_for(fib);
+	if (found != HOP_FOUND)
+		return found;
 	__builtin_memset(hop, 0, sizeof(*hop));
 	hop->ifindex = fib->ifindex;
 	hop->mtu = fib->mtu_result;
@@ -143,15 +178,84 @@ function int dest_hop(ctx_t *ctx, struct work *work)
 	if (work->hop.ifindex && known->checked == tick_of(settings, work->now) && known->epoch == hop_epoch(settings))
 		return HOP_FOUND;
 	/* From us or from nobody: what one client's packet finds holds for those of all. */
-	found = find_hop(ctx, work, &dest->tunnel_src, &dest->addr);
+	found = find_hop(ctx, work, &dest->tunnel_src, &dest->addr, 0);
 	if (found == HOP_UNRESOLVED && work->hop.ifindex)
-		return HOP_FOUND; /* the one from before may still be right */
+		found = HOP_FOUND; /* the one from before may still be right */
 	if (found != HOP_FOUND)
 		__builtin_memset(&work->hop, 0, sizeof(work->hop));
 	publish_hop(known, &work->hop);
 	known->checked = tick_of(settings, work->now);
 	known->epoch = hop_epoch(settings);
 	return found;
+}
+
+/* The tag that a frame with so many tags is answered with, or -1 where that cannot be said in one. */
+inline_ int tag_back(ctx_t *ctx, __u32 tags)
+{
+#ifdef HOOK_XDP
+	struct vlan_header *tag = at(ctx, ETH_HLEN - sizeof(__be16), sizeof(*tag));
+	const __be16 *words = (const __be16 *)tag; /* the tag's ethertype, and the tag */
+
+	if (!tags)
+		return 0;
+	return tags == 1 && words && words[0] == bpf_htons(ETH_P_8021Q) ? words[1] & bpf_htons(0x0fff) : -1;
+#else
+	(void)ctx;
+	return tags ? -1 : 0; /* VLAN devices tag for themselves here */
+#endif
+}
+
+/* Leaves in work->hop how the sender of this frame is reached without asking the kernel: as it came. */
+function int note_way_back(ctx_t *ctx, struct work *work)
+{
+	__u16 *frame, *macs;
+	int tag;
+
+	if (!work)
+		return 0;
+	__builtin_memset(&work->hop, 0, sizeof(work->hop));
+	tag = tag_back(ctx, work->p.tags);
+	frame = at(ctx, 0, ETH_HLEN);
+	if (!frame || tag < 0)
+		return 0;
+	if (*(__u8 *)&frame[3] & 1 || !(frame[3] | frame[4] | frame[5]))
+		return 0; /* a group, or nobody */
+	macs = (__u16 *)work->hop.dmac; /* and smac */
+	for (__u32 i = 0; i < 3; i++) {
+		macs[i] = frame[3 + i];
+		macs[3 + i] = frame[i];
+	}
+	work->hop.ifindex = ingress(ctx);
+	work->hop.vlan = tag;
+	return 0;
+}
+
+/* A flow that this node was told of: its client's first packet here shows the way back. */
+inline_ void learn_way_back(ctx_t *ctx, struct work *work, const struct flow *flow, __u32 place)
+{
+	struct flow *reply = flow_at(flow->peer);
+
+	if (!reply || reply->peer != place)
+		return;
+	note_way_back(ctx, work);
+	reply->hop = work->hop;
+}
+
+/* The kernel knows a route for a reply and no neighbour. The hop of before may still be right, and so may the way by
+ * which the client's packet came: work->hop. */
+inline_ int fall_back(ctx_t *ctx, struct work *work, const struct hop *known)
+{
+	__u32 mtu = 0;
+
+	if (!known->ifindex || !is_egress(ctx, known->ifindex))
+		return HOP_UNRESOLVED;
+	work->hop = *known;
+	if (known->mtu)
+		return HOP_FOUND;
+	if (bpf_check_mtu(ctx, known->ifindex, &mtu, 0, 0) < 0)
+		return HOP_UNRESOLVED;
+	work->hop.mtu = mtu;
+	return HOP_FOUND;
 }
 
 /* The same of a reply, whose hop is in its entry. */
@@ -166,16 +270,16 @@ function int flow_hop(ctx_t *ctx, struct work *work, __u32 place)
 		return HOP_NOWHERE;
 	epoch = reply_epoch(settings, work->now);
 	work->hop = flow->hop;
-	if (flow->hop.ifindex && flow->epoch == epoch)
+	if (flow->hop.mtu && flow->epoch == epoch)
 		return HOP_FOUND;
-	found = find_hop(ctx, work, &flow->new_src, &flow->new_dst);
-	if (found == HOP_UNRESOLVED && flow->hop.ifindex)
-		return HOP_FOUND;
+	found = find_hop(ctx, work, &flow->new_src, &flow->new_dst, 1);
+	if (found == HOP_UNRESOLVED)
+		found = fall_back(ctx, work, &flow->hop);
 	if (found != HOP_FOUND)
-		__builtin_memset(&work->hop, 0, sizeof(work->hop));
+		return found;
 	flow->hop = work->hop;
-	flow->epoch = epoch;
-	return found;
+	flow->epoch = epoch; /* when the kernel has resolved it, there is another */
+	return HOP_FOUND;
 }
 
 /* What a found hop that cannot be used means for that mode. */

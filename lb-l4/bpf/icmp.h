@@ -252,7 +252,7 @@ function int tunnel_error(ctx_t *ctx, struct work *work, __u32 inner)
 	known->path_mtu = mtu;
 	known->path_mtu_until = work->now + PATH_MTU_SECONDS * settings->hz;
 	header = work->p.v6 ? 40 : 20;
-	if (find_hop(ctx, work, &work->key.dst, &work->key.src) != HOP_FOUND)
+	if (find_hop(ctx, work, &work->key.dst, &work->key.src, 0) != HOP_FOUND)
 		return drop(work, DROP_NO_ROUTE);
 	bytes = write_error(ctx, work, inner, work->p.length - (inner - work->p.l3), &work->key,
 			    work->p.v6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH, work->p.v6 ? 0 : ICMP_FRAG_NEEDED,

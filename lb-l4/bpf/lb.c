@@ -43,13 +43,15 @@ inline_ void make_flow(struct work *work, const struct frontend *frontend)
 }
 
 /* A new flow to work->frontend. */
-function int schedule(struct work *work)
+function int schedule(ctx_t *ctx, struct work *work)
 {
 	struct frontend *frontend;
 	struct stats *counted;
 
 	if (!work || !(frontend = frontend_at(work->frontend)))
 		return DROP;
+	if (frontend->mode == MODE_NAT)
+		note_way_back(ctx, work);
 	make_flow(work, frontend);
 	if (!work->place && (work->dest == NONE || !is_stateless(frontend)))
 		return drop(work, work->why);
@@ -141,6 +143,8 @@ function int known(ctx_t *ctx, struct work *work)
 		flow_forget(work->place); /* the client uses the port for a new connection */
 		return unknown(ctx, work);
 	}
+	if (flow->flags & FLOW_SYNCED && !work->reply)
+		learn_way_back(ctx, work, flow, work->place);
 	advance(work, work->place);
 	return FORWARD;
 }
@@ -187,7 +191,7 @@ function int slow(ctx_t *ctx)
 		take_sample(ctx, work);
 	next = judge(ctx, work);
 	if (next == SCHEDULE)
-		next = schedule(work);
+		next = schedule(ctx, work);
 	if (next == FORWARD)
 		next = forward(ctx, work, work->place);
 	if (sampled)

@@ -147,6 +147,15 @@ struct {
 	__type(value, struct vlan);
 } vlans SEC(".maps");
 
+/* Next hops that the kernel does not know, and clients' own addresses among next hops. The control plane takes them out
+ * and has the kernel resolve them; while it is full, nothing more is asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct neighbour);
+	__type(value, __u32);
+} neighbours SEC(".maps");
+
 /* This host's addresses on the interfaces that the program is on: enum mac_state. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -341,6 +341,7 @@ inline_ void begin_reply(struct work *work, const struct frontend *frontend, con
 	entry->new_dst = key->src;
 	entry->new_sport = key->dport;
 	entry->new_dport = key->sport;
+	entry->hop = work->hop; /* the way back, until a look-up finds it */
 }
 
 /* Is work->entry.key free? What stands there and is worth little gives way. */

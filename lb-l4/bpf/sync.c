@@ -84,6 +84,7 @@ inline_ __u32 import_nat(struct work *work, const struct import *import, const s
 			 const struct dest *dest)
 {
 	work->why = DROP_SNAT_EXHAUSTED;
+	__builtin_memset(&work->hop, 0, sizeof(work->hop)); /* no packet of it has come here */
 	begin_reply(work, frontend, dest);
 	if (has_snat(import)) {
 		work->entry.flags |= FLOW_SNAT;

@@ -11,7 +11,7 @@
 
 /* Raise with every change that an older program or an older lb could not read: pinned maps of
  * another layout are left alone, and lb starts afresh beside them. */
-#define LB_LAYOUT 3
+#define LB_LAYOUT 4
 
 #define LB_WAYS 8
 
@@ -57,7 +57,7 @@ struct hop {
 	__u8 dmac[6];
 	__u8 smac[6];
 	__be16 vlan; /* tag control information to send with; 0: see fit_tags() */
-	__u16 mtu;
+	__u16 mtu;   /* 0: of a reply, the way back that note_way_back() saw, and no look-up has found any yet */
 };
 
 /* One direction of a flow. Two cache lines: the first decides, the second rewrites. */
@@ -303,6 +303,13 @@ struct vlan {
 	__u32 parent;
 	__be16 tci;
 	__u16 zero;
+};
+
+/* An address that the kernel is to resolve, or to verify, on an interface. 24 bytes. */
+struct neighbour {
+	struct addr addr;
+	__u32 ifindex;
+	__u32 zero;
 };
 
 /* A flow of another node, and what becomes of it: see sync.c. 80 bytes. */

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Raised with every change that another version could not read.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 pub const WAYS: usize = 8;
 pub const SAMPLE_BYTES: usize = 128;
 pub const MAC_SLOTS: usize = 64;
@@ -382,6 +382,14 @@ pub struct MacKey {
     pub zero: u16,
 }
 
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Neighbour {
+    pub addr: Addr,
+    pub ifindex: u32,
+    pub zero: u32,
+}
+
 /// `enum mac_state`
 pub mod mac_state {
     pub const NONE: u32 = 0;
@@ -484,6 +492,7 @@ const _: () = {
     assert!(size_of::<Frontend>() == 72);
     assert!(size_of::<VipKey>() == 24);
     assert!(size_of::<DestHop>() == 64);
+    assert!(size_of::<Neighbour>() == 24);
     assert!(size_of::<Stats>() == 40);
     assert!(size_of::<Settings>() == 1080);
     assert!(size_of::<PersistKey>() == 24);

@@ -1,6 +1,6 @@
 //! Where layer 4 lives on while lb is not there: a directory on a bpf file system.
 //!
-//! `maps-v3/` has the maps of one layout, `links/` what holds the program on each interface.
+//! `maps-vN/` has the maps of one layout, `links/` what holds the program on each interface.
 
 use std::fs::{self, File};
 use std::io;

@@ -8,7 +8,11 @@ use std::net::IpAddr;
 use crate::attach::{Facts, Network, Peer};
 use crate::desired;
 use crate::ethtool::{Ethtool, Features};
+use crate::neighbours::Neighbour;
 use crate::netlink::{Kind, Link, Netlink, Route};
+
+/// Routers that are kept resolved.
+const GATEWAYS: usize = 256;
 
 /// Links and addresses as they were when it was made; routes are asked for, and remembered.
 pub struct Host {
@@ -44,10 +48,25 @@ impl Host {
 
     /// The kernel is to know the way to each of these.
     pub fn resolve(&self, destinations: impl Iterator<Item = IpAddr>) {
-        let hops: BTreeSet<(u32, IpAddr)> = destinations
+        let hops: BTreeSet<Neighbour> = destinations
             .filter_map(|d| self.route_to(d).filter(|r| !r.local).map(|r| (r.interface, r.next_hop(d))))
             .collect();
-        for (interface, address) in hops {
+        self.use_neighbours(hops);
+    }
+
+    /// The same of the routers by which this host reaches others over these interfaces, or what stands on them.
+    pub fn resolve_gateways(&self, interfaces: &BTreeSet<u32>) -> io::Result<()> {
+        let over: BTreeSet<u32> =
+            self.links().filter(|link| is_over(link, interfaces)).map(|link| link.index).collect();
+        let masters = interfaces.iter().filter_map(|index| self.links.get(index)?.master);
+        let wanted: BTreeSet<u32> = over.into_iter().chain(masters).collect();
+        let gateways = Netlink::gateways()?.into_iter().filter(|(interface, _)| wanted.contains(interface));
+        self.use_neighbours(gateways.take(GATEWAYS));
+        Ok(())
+    }
+
+    fn use_neighbours(&self, neighbours: impl IntoIterator<Item = Neighbour>) {
+        for (interface, address) in neighbours {
             if let Err(error) = self.netlink.borrow_mut().use_neighbour(interface, address) {
                 tracing::debug!(interface, %address, %error, "cannot have a neighbour resolved");
             }
@@ -67,6 +86,10 @@ impl Host {
         let features = |peer: &Link| -> io::Result<Features> { Ethtool::open()?.features(&peer.name) };
         here.and_then(|peer| features(peer).ok()).map_or(Peer::Elsewhere, Peer::Here)
     }
+}
+
+fn is_over(link: &Link, interfaces: &BTreeSet<u32>) -> bool {
+    interfaces.contains(&link.index) || link.lower.is_some_and(|lower| interfaces.contains(&lower))
 }
 
 impl desired::Host for Host {

@@ -11,6 +11,7 @@
 //! | [`directory`], [`loader`], [`links`], [`bpf`] | what is pinned, loaded and attached |
 //! | [`attach`] | which interfaces and hooks, and why (pure) |
 //! | [`macs`] | whom frames are for (pure) |
+//! | [`neighbours`] | whom of those that packets go to the kernel is asked for (pure) |
 //! | [`netlink`], [`ethtool`], [`host`] | what the kernel says about its network |
 //! | [`clock`] | the data plane's time |
 //! | [`control`] | all of it together, for one data plane |
@@ -41,6 +42,7 @@ pub mod loader;
 pub mod macs;
 pub mod maps;
 pub mod memory;
+pub mod neighbours;
 pub mod netlink;
 pub mod object;
 pub mod plan;

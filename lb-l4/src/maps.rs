@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray};
 
 use crate::abi::{
-    Addr, Bucket, COUNTERS, Counter, Dest, DestHop, Frontend, Load, MacKey, Settings, Stats, VipKey, Vlan, dest_state,
+    Addr, Bucket, COUNTERS, Counter, Dest, DestHop, Frontend, Load, MacKey, Neighbour, Settings, Stats, VipKey, Vlan,
+    dest_state,
 };
 use crate::desired::SnatPorts;
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::memory::Memory;
 use crate::plan::{Capacity, Found, Operation, VipBits, unpack};
 
 /// Every map of the program, in the order of maps.h.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "settings",
     "flows",
     "shortcuts",
@@ -37,6 +38,7 @@ pub const NAMES: [&str; 20] = [
     "fragments",
     "egress",
     "vlans",
+    "neighbours",
     "macs",
     "samples",
 ];
@@ -59,6 +61,7 @@ pub struct Maps {
     egress: Mutex<DevMapHash<MapData>>,
     vlans: Mutex<HashMap<MapData, u32, Vlan>>,
     macs: Mutex<HashMap<MapData, MacKey, u32>>,
+    neighbours: Mutex<HashMap<MapData, Neighbour, u32>>,
     capacity: Capacity,
 }
 
@@ -98,6 +101,7 @@ impl Maps {
             egress: Mutex::new(typed("egress")?.try_into().map_err(of("egress"))?),
             vlans: Mutex::new(typed("vlans")?.try_into().map_err(of("vlans"))?),
             macs: Mutex::new(typed("macs")?.try_into().map_err(of("macs"))?),
+            neighbours: Mutex::new(typed("neighbours")?.try_into().map_err(of("neighbours"))?),
             capacity,
         })
     }
@@ -354,6 +358,15 @@ impl Maps {
             absent_is_fine(map.remove(&key)).map_err(of)?;
         }
         Ok(())
+    }
+
+    /// Next hops that the program has met since the last time, and that the kernel should resolve or verify.
+    pub fn take_neighbours(&self) -> Result<Vec<Neighbour>, Error> {
+        let of = |source| Error::Map { name: "neighbours", source };
+        let mut map = lock(&self.neighbours);
+        let asked: Vec<Neighbour> = map.keys().collect::<Result<_, _>>().map_err(of)?;
+        asked.iter().try_for_each(|neighbour| absent_is_fine(map.remove(neighbour))).map_err(of)?;
+        Ok(asked)
     }
 
     /// Meanwhile some are not found here, but in the map.

@@ -1,5 +1,6 @@
 //! What the kernel says about its links, addresses, routes and neighbours; asked and answered in turn.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -23,6 +24,9 @@ const GROUPS: [u32; 7] = [
     libc::RTNLGRP_IPV6_ROUTE,
     libc::RTNLGRP_IPV4_RULE,
 ];
+
+/// Of a family that are looked at for their gateways.
+const ROUTES: usize = 4096;
 
 /// A socket for questions.
 pub struct Netlink {
@@ -147,7 +151,35 @@ impl Netlink {
         self.ask(Message::NewNeighbour(entry), NLM_F_ACK | NLM_F_CREATE).map(drop)
     }
 
+    /// Routers that routes of this host name, each with the interface that it is on. Of a table that is longer than
+    /// `ROUTES` only the first are looked at; a default route is among those.
+    pub fn gateways() -> io::Result<BTreeSet<(u32, IpAddr)>> {
+        let mut gateways = BTreeSet::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            // Its own socket: what is left unread goes with it.
+            let mut netlink = Self::open()?;
+            netlink.send(Message::GetRoute(question), NLM_F_DUMP)?;
+            let mut routes = 0;
+            while routes < ROUTES {
+                let (answers, end) = netlink.receive()?;
+                routes += answers.len();
+                gateways.extend(answers.iter().flat_map(gateways_of));
+                if end {
+                    break;
+                }
+            }
+        }
+        Ok(gateways)
+    }
+
     fn ask(&mut self, question: Message, flags: u16) -> io::Result<Vec<Message>> {
+        self.send(question, flags)?;
+        self.answers(flags & NLM_F_DUMP != 0)
+    }
+
+    fn send(&mut self, question: Message, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(question);
         message.header.flags = NLM_F_REQUEST | flags;
@@ -155,29 +187,33 @@ impl Netlink {
         message.finalize();
         let mut bytes = vec![0; message.header.length as usize];
         message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        self.answers(flags & NLM_F_DUMP != 0)
+        self.socket.send(&bytes, 0).map(drop)
     }
 
     fn answers(&self, dump: bool) -> io::Result<Vec<Message>> {
         let mut answers = Vec::new();
         loop {
-            let (bytes, _) = self.socket.recv_from_full()?;
-            for message in messages(&bytes) {
-                if message.header.sequence_number != self.sequence {
-                    continue;
-                }
-                match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(answers),
-                    _ => {}
-                }
-            }
-            if !dump && !answers.is_empty() {
+            let (more, end) = self.receive()?;
+            answers.extend(more);
+            if end || (!dump && !answers.is_empty()) {
                 return Ok(answers);
             }
         }
+    }
+
+    /// What one datagram holds, and whether that is the end.
+    fn receive(&self) -> io::Result<(Vec<Message>, bool)> {
+        let (bytes, _) = self.socket.recv_from_full()?;
+        let mut answers = Vec::new();
+        for message in messages(&bytes).filter(|message| message.header.sequence_number == self.sequence) {
+            match message.payload {
+                NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok((answers, true)),
+                _ => {}
+            }
+        }
+        Ok((answers, false))
     }
 }
 
@@ -350,14 +386,33 @@ fn route(message: &Message) -> Option<Route> {
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => route.interface = *index,
-            RouteAttribute::Gateway(address) => route.gateway = ip(address),
             RouteAttribute::PrefSource(address) => route.source = ip(address),
-            RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(v6)) => route.gateway = Some((*v6).into()),
-            _ => {}
+            other => route.gateway = route.gateway.or_else(|| gateway(other)),
         }
     }
     let usable = matches!(message.header.kind, RouteType::Unicast | RouteType::Local);
     (route.interface != 0 && usable).then_some(route)
+}
+
+/// Of a route over several, all.
+fn gateways_of(message: &Message) -> Vec<(u32, IpAddr)> {
+    let Message::NewRoute(message) = message else { return vec![] };
+    let multipath = message.attributes.iter().filter_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops.iter().map(|hop| (hop.interface_index, &*hop.attributes))),
+        _ => None,
+    });
+    let single =
+        message.attributes.iter().find_map(|a| if let RouteAttribute::Oif(oif) = a { Some(*oif) } else { None });
+    let ways = single.map(|interface| (interface, &*message.attributes)).into_iter().chain(multipath.flatten());
+    ways.filter_map(|(interface, attributes)| Some((interface, attributes.iter().find_map(gateway)?))).collect()
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    }
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -22,4 +22,4 @@ macro_rules! pod {
 }
 
 pod!(Addr, Port, FlowKey, Hop, Flow, Bucket, Dest, Frontend, VipKey, Load, DestHop, Stats, Settings);
-pod!(MacKey, PersistKey, Persist, FragKey, Frag, Vlan, Sample, Import);
+pod!(MacKey, Neighbour, PersistKey, Persist, FragKey, Frag, Vlan, Sample, Import);

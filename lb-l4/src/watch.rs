@@ -17,7 +17,9 @@ use crate::clock::JiffyClock;
 use crate::control::Control;
 use crate::error::Error;
 use crate::host::Host;
-use crate::netlink::{Event, Link, Monitor};
+use crate::maps::Maps;
+use crate::neighbours::{Asked, Neighbour};
+use crate::netlink::{Event, Link, Monitor, Netlink};
 use crate::regions::GRACE;
 use crate::sweep::{Sweep, Tally};
 
@@ -25,8 +27,8 @@ use crate::sweep::{Sweep, Tally};
 const STEP: Duration = Duration::from_millis(100);
 /// In so many steps all of it has been looked at.
 const STEPS: u32 = 50;
-/// Between two times that the kernel is asked to know the way to every backend, and for each of them at
-/// least, so that thousands cost no more of a CPU than hundreds.
+/// Between two times that the kernel is asked to know the way to every backend and router, and for each backend
+/// at least, so that thousands cost no more of a CPU than hundreds.
 const RESOLVE: Duration = Duration::from_secs(3);
 const RESOLVE_EACH: Duration = Duration::from_millis(5);
 
@@ -51,7 +53,8 @@ impl Watch {
         let shared =
             Arc::new(Shared { bell, stop: AtomicBool::new(false), tally: Mutex::default(), now: AtomicU32::new(0) });
         let monitor = Monitor::open().map_err(Error::Netlink)?;
-        let watcher = Watcher::new(control, jiffies, monitor, shared.clone());
+        let netlink = Netlink::open().map_err(Error::Netlink)?;
+        let watcher = Watcher::new(control, jiffies, monitor, netlink, shared.clone());
         let thread = std::thread::Builder::new().name("l4".to_owned()).spawn(move || watcher.run());
         Ok(Self { shared, thread: thread.map_err(Error::Thread)? })
     }
@@ -85,9 +88,12 @@ struct Watcher {
     control: Arc<Mutex<Control>>,
     jiffies: JiffyClock,
     monitor: Monitor,
+    netlink: Netlink,
     shared: Arc<Shared>,
+    maps: Arc<Maps>,
     sweep: Sweep,
-    neighbours: HashMap<(u32, IpAddr), Option<Vec<u8>>>,
+    neighbours: HashMap<Neighbour, Option<Vec<u8>>>,
+    asked: Asked,
     links: HashMap<u32, Link>,
     next_step: Instant,
     next_resolve: Instant,
@@ -96,18 +102,27 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(control: Arc<Mutex<Control>>, jiffies: JiffyClock, monitor: Monitor, shared: Arc<Shared>) -> Self {
+    fn new(
+        control: Arc<Mutex<Control>>,
+        jiffies: JiffyClock,
+        monitor: Monitor,
+        netlink: Netlink,
+        shared: Arc<Shared>,
+    ) -> Self {
         let maps = lock(&control).maps.clone();
-        let sweep = Sweep::new(maps, STEPS);
+        let sweep = Sweep::new(maps.clone(), STEPS);
         let now = clock();
         let (neighbours, links) = (HashMap::new(), HashMap::new());
         Self {
             control,
             jiffies,
             monitor,
+            netlink,
             shared,
+            maps,
             sweep,
             neighbours,
+            asked: Asked::default(),
             links,
             next_step: now,
             next_resolve: now,
@@ -194,6 +209,7 @@ impl Watcher {
         if now >= self.next_step {
             self.next_step = now + STEP;
             self.sweep_on();
+            self.resolve_asked(now);
         }
         if now >= self.next_resolve {
             self.next_resolve = now + self.resolve();
@@ -221,14 +237,37 @@ impl Watcher {
         }
     }
 
-    /// A backend whose neighbour entry goes stale while it is idle would cost its next packets. Says when
-    /// the next time is due.
+    /// What packets had no next hop for, and clients on this host's own networks.
+    fn resolve_asked(&mut self, now: Instant) {
+        let met = match self.maps.take_neighbours() {
+            Ok(met) => met,
+            Err(error) => return warn!(%error, "cannot tell which neighbours packets wait for"),
+        };
+        for neighbour in met.into_iter().map(Neighbour::from) {
+            let known = self.neighbours.contains_key(&neighbour);
+            let (interface, address) = neighbour;
+            if self.asked.admits(neighbour, known, now)
+                && let Err(error) = self.netlink.use_neighbour(interface, address)
+            {
+                debug!(interface, %address, %error, "cannot have a neighbour resolved");
+            }
+        }
+    }
+
+    /// A backend or a router whose neighbour entry goes stale while it is idle would cost its next packets; on a standby
+    /// node all of them are idle until it takes over. Says when the next time is due.
     fn resolve(&mut self) -> Duration {
-        let backends = lock(&self.control).backends();
+        let (backends, interfaces) = {
+            let control = lock(&self.control);
+            (control.backends(), control.attached.iter().map(|choice| choice.interface).collect())
+        };
         let pause = RESOLVE.max(RESOLVE_EACH * backends.len() as u32);
-        match Host::look() {
-            Ok(host) => host.resolve(backends.into_iter()),
-            Err(error) => warn!(%error, "cannot have the neighbours of backends resolved"),
+        let done = Host::look().and_then(|host| {
+            host.resolve(backends.into_iter());
+            host.resolve_gateways(&interfaces)
+        });
+        if let Err(error) = done {
+            warn!(%error, "cannot have the neighbours of backends and routers resolved");
         }
         pause
     }

@@ -13,7 +13,7 @@ use aya::programs::tc::TcAttachType;
 use lb_core::config;
 use lb_core::pool::Health;
 use lb_core::snapshot::Snapshot;
-use lb_l4::abi::{Dest, Settings, VipKey, dest_state};
+use lb_l4::abi::{Dest, LAYOUT, Settings, VipKey, dest_state};
 use lb_l4::flows::Query;
 use lb_l4::links::{self, Attachment, How};
 use lb_l4::loader::{self, Hook, Sizes, Variant};
@@ -70,8 +70,12 @@ fn attached(options: &Options) -> Vec<String> {
     names
 }
 
+fn maps_directory(options: &Options) -> PathBuf {
+    options.directory.join(format!("maps-v{LAYOUT}"))
+}
+
 fn maps(options: &Options) -> Maps {
-    Maps::open(&options.directory.join("maps-v3")).unwrap()
+    Maps::open(&maps_directory(options)).unwrap()
 }
 
 fn dests(options: &Options) -> Vec<(u32, Dest)> {
@@ -318,7 +322,7 @@ fn question(destination: &str) -> lb_l4::explain::Question {
 fn a_filter_is_replaced_in_place_and_removed() {
     let Some(options) = host() else { return };
     start(&options, snapshot(&web(TWO), None)).unwrap().leave();
-    let (maps, links) = (options.directory.join("maps-v3"), options.directory.join("links"));
+    let (maps, links) = (maps_directory(&options), options.directory.join("links"));
     let sizes = Sizes::new(1024, Capacity::default());
     let program = || loader::load(Variant { hook: Hook::Tc, redirect_only: false }, &maps, sizes).unwrap();
     let interface = index_of("in-peer");

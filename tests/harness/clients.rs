@@ -38,7 +38,15 @@ impl Talk {
         Talk::bound(host, SocketAddr::new(address.parse().unwrap(), 0), to)
     }
 
+    pub fn try_open_as(host: &impl AsRef<Space>, address: &str, to: SocketAddr) -> io::Result<Talk> {
+        Talk::try_bound(host, SocketAddr::new(address.parse().unwrap(), 0), to)
+    }
+
     fn bound(host: &impl AsRef<Space>, from: SocketAddr, to: SocketAddr) -> Talk {
+        Talk::try_bound(host, from, to).unwrap_or_else(|e| panic!("connecting to {to} from {from}: {e}"))
+    }
+
+    fn try_bound(host: &impl AsRef<Space>, from: SocketAddr, to: SocketAddr) -> io::Result<Talk> {
         let connect = || {
             let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
@@ -46,7 +54,7 @@ impl Talk {
             socket.connect_timeout(&to.into(), WAIT)?;
             Talk::over(socket.into())
         };
-        host.as_ref().enter(connect).unwrap_or_else(|e| panic!("connecting to {to} from {from}: {e}"))
+        host.as_ref().enter(connect)
     }
 
     fn over(stream: TcpStream) -> io::Result<Talk> {

@@ -118,6 +118,24 @@ impl Space {
         assert!(child.wait().unwrap().success(), "{}: ip refuses a line of\n{lines}", self.name);
     }
 
+    /// Rules as `nft -f` reads them.
+    pub fn nft(&self, rules: &str) {
+        let mut child = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{}: nft refuses\n{rules}", self.name);
+    }
+
+    /// The MAC address of an interface.
+    pub fn mac(&self, interface: &str) -> String {
+        let line = self.run(&format!("ip -br link show {interface}"));
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    }
+
+    /// Does the kernel have a MAC address for this one?
+    pub fn knows(&self, address: &str, interface: &str) -> bool {
+        self.run(&format!("ip neigh show {address} dev {interface}")).contains("lladdr")
+    }
+
     /// `key` is below /proc/sys/net, which shows the host of whoever looks.
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = Path::new("/proc/sys/net").join(key);

@@ -73,6 +73,8 @@ tests! {
     an_upload_by_tunnel_finds_the_path_mtu_tc: upload_over_a_narrow_link(Way::Tunnel, Place::Far, Hook::Tc);
     a_closed_port_by_nat_is_told_to_the_client_xdp: closed_port(Way::Nat, Hook::Xdp);
     a_closed_port_by_snat_is_told_to_the_client_tc: closed_port(Way::Snat, Hook::Tc);
+    long_answers_over_a_link_that_is_narrower_than_the_backends_xdp: long_answers(Hook::Xdp);
+    long_answers_over_a_link_that_is_narrower_than_the_backends_tc: long_answers(Hook::Tc);
     datagrams_in_fragments_by_nat_xdp: fragments(Way::Nat, Hook::Xdp);
     datagrams_in_fragments_by_snat_tc: fragments(Way::Snat, Hook::Tc);
     datagrams_in_fragments_by_dr_tc: fragments(Way::Dr, Hook::Tc);
@@ -102,6 +104,28 @@ fn fragments(way: Way, hook: Hook) {
     }
 }
 
+/// The backend may cut them, and so might the kernel of lb's host, if it forwarded what comes from its own addresses.
+fn long_answers(hook: Hook) {
+    let service = Service::new(Way::Nat, hook);
+    let net = &service.net;
+    net.client.ip("link set eth0 mtu 1400");
+    net.narrow_client_link(1400);
+    net.lb.ip("link set eth0 mtu 1400");
+    let _echoes = service.echoes(PORT);
+    let _lb = service.start(&service.config(PORT, "", ""));
+    for to in [vip(0, PORT), vip(1, PORT)] {
+        let asker = Asker::new(net, to);
+        asker.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let backend = asker.ask(b"short");
+        // The longest first: it comes in fragments, which may be cut. Then its sender knows.
+        for length in [5000, 1450] {
+            let text = vec![b'x'; length];
+            let mut answers = (0..3).map(|_| asker.try_ask(&text));
+            assert_eq!(answers.find_map(Result::ok).as_ref(), Some(&backend), "{length} bytes to {to}");
+        }
+    }
+}
+
 /// What a host says about a datagram for a port where nobody listens, which lb had changed on its way.
 fn closed_port(way: Way, hook: Hook) {
     let service = Service::new(way, hook);
@@ -124,19 +148,14 @@ fn the_vip_answers_pings_from_the_data_plane() {
         let _lb = service.start(&service.config(PORT, "", ""));
         // The host itself would not: the address is not one of its own any more.
         service.net.lb.ip("link set eth0 arp off");
-        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[0], mac(&service)));
-        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[1], mac(&service)));
+        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[0], service.net.lb.mac("eth0")));
+        service.net.router.ip(&format!("neigh replace {} lladdr {} dev eth1", VIP[1], service.net.lb.mac("eth0")));
         service.net.lb.ip(&format!("addr del {}/32 dev eth0\naddr del {}/128 dev eth0", VIP[0], VIP[1]));
         for vip in VIP {
             service.net.client.run(&format!("ping -c 2 -i 0.01 -W 5 {vip}"));
             service.net.client.run(&format!("ping -c 1 -s 1000 -W 5 {vip}"));
         }
     }
-}
-
-fn mac(service: &Service) -> String {
-    let line = service.net.lb.run("ip -br link show eth0");
-    line.split_whitespace().nth(2).unwrap().to_owned()
 }
 
 /// What traceroute does: one datagram that may go so far, and who complains.

@@ -13,6 +13,7 @@ mod floods;
 mod forwards;
 mod ground;
 mod harness;
+mod neighbours;
 mod restarts;
 mod seen;
 mod sticks;

@@ -170,8 +170,7 @@ def second_server() -> network.Host:
 
 def configure_both(pair: "Pair", text: str) -> None:
     """The file on both nodes, the unit anew; the standby first, so that somebody holds the addresses."""
-    active = pair.active()
-    for node in (pair.standby_of(active), active):
+    for node in sorted(pair.nodes, key=lambda node: node.holds()):
         node.configure(text)
         node.check("systemctl reset-failed lb; systemctl restart lb", 120)
 

@@ -3,9 +3,9 @@
 use std::mem::offset_of;
 
 use lb_l4::abi::{
-    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Import, Load, MacKey, Persist,
-    PersistKey, Sample, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag, flow_state,
-    frontend_flag, imported, mac_state, mode, on_down, scheduler,
+    Bucket, Counter, Dest, DestHop, Flow, FlowKey, Frag, FragKey, Frontend, Hop, Import, Load, MacKey, Neighbour,
+    Persist, PersistKey, Sample, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, dest_state, flow_flag,
+    flow_state, frontend_flag, imported, mac_state, mode, on_down, scheduler,
 };
 
 pub struct Layout {
@@ -110,6 +110,7 @@ pub fn structs() -> Vec<Layout> {
             }
         ),
         layout!("mac_key", MacKey { ifindex, mac, zero }),
+        layout!("neighbour", Neighbour { addr, ifindex, zero }),
         layout!("persist_key", PersistKey { client, frontend, zero }),
         layout!("persist", Persist { dest, expires, incarnation, zero }),
         layout!("frag_key", FragKey { src, dst, id, proto, zero }),

@@ -160,6 +160,14 @@ impl Net {
         }
     }
 
+    /// Nobody on the lan hears lb's host ask for addresses any more; everything else comes through.
+    pub fn mute_lb(&self) {
+        self.switch.space.nft(
+            "table bridge mute {\nchain forward {\ntype filter hook forward priority 0\n\
+             iifname lb-eth0 ether type arp drop\niifname lb-eth0 icmpv6 type nd-neighbor-solicit drop\n}\n}\n",
+        );
+    }
+
     /// Everybody gets everything that is sent on the networks.
     pub fn flood(&self) {
         ["lan", "back"].iter().for_each(|bridge| self.switch.flood(bridge));

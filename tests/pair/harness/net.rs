@@ -120,24 +120,46 @@ impl Net {
                 rules += &format!("iifname {one}-{interface} oifname {other}-{interface} drop\n");
             }
         }
-        self.nft(&(rules + "}\n}\n"));
+        self.switch.space.nft(&(rules + "}\n}\n"));
     }
 
     /// Adverts do not come through between the nodes; everything else does.
     pub fn cut_adverts(&self) {
-        self.nft(
+        self.switch.space.nft(
             "table bridge cut {\nchain forward {\ntype filter hook forward priority 0\nip protocol 112 drop\n}\n}\n",
         );
     }
 
     pub fn heal(&self) {
-        self.nft("delete table bridge cut\n");
+        self.switch.space.nft("delete table bridge cut\n");
     }
 
-    fn nft(&self, rules: &str) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), rules).unwrap();
-        self.switch.space.run(&format!("nft -f {}", file.path().display()));
+    /// A client behind a router, which sends what is for the pair's address to whoever announced it last, and does not ask
+    /// for a long time whether that holds. The nodes have their default route over it.
+    pub fn far_client(&self, nodes: [&Host; 2]) -> FarClient {
+        let (router, client) = (Space::new("router"), Space::new("far"));
+        self.switch.port(&router, "eth0", "lan");
+        self.switch.cable(&router, "eth1", &client, "eth0");
+        router.ip("addr add 203.0.113.1/24 dev eth0\naddr add 198.51.100.1/24 dev eth1");
+        client.ip("addr add 198.51.100.7/24 dev eth0\nroute add default via 198.51.100.1");
+        router.sysctl("ipv4/ip_forward", "1");
+        router.sysctl("ipv4/neigh/eth0/delay_first_probe_time", "120");
+        nodes.iter().for_each(|node| node.space.ip("route add default via 203.0.113.1"));
+        for backend in &self.backends {
+            backend.ip(&format!("route add default via {GATEWAY}"));
+        }
+        FarClient { client, _router: router }
+    }
+}
+
+pub struct FarClient {
+    pub client: Space,
+    _router: Space,
+}
+
+impl AsRef<Space> for FarClient {
+    fn as_ref(&self) -> &Space {
+        &self.client
     }
 }
 

@@ -1,6 +1,9 @@
 //! Next hops: routes, neighbours, MTU, VLANs, interfaces.
 
+use std::net::IpAddr;
+
 use lb_l4::abi::Counter::{Egress, NoNeighbour, NoRoute, PassedUp, TooBig};
+use lb_l4::abi::{Addr, Hop, Port};
 
 use super::{Case, DATA, SYN_ACK, answer, client, host, syn, tcp, udp, vip};
 use crate::checks;
@@ -9,7 +12,7 @@ use crate::harness::bench::Expect::{Answer, Drop, Pass, To, Up};
 use crate::harness::net::{self, BACKENDS, CLIENTS, ELSEWHERE, SMALL, TAG, TAGGED};
 use crate::harness::world::port;
 use crate::model::{Hook, Route, UDP, flags};
-use crate::packet::Build;
+use crate::packet::{Build, OUR_MAC, ROUTER_MAC};
 
 pub const CASES: &[Case] = &[
     ("nat: no neighbour yet, so the kernel forwards and resolves", |t, v6| {
@@ -137,6 +140,13 @@ pub const CASES: &[Case] = &[
         let left = t.reply(&answer(v6, 11, DATA).data(1500), Answer);
         assert_eq!(left.dst().ip(), super::backend(v6, 11));
     }),
+    ("a reply that is too big and may be fragmented is answered too: its sender can do it", |t, v6| {
+        t.send(&udp(v6, port::NAT), To(BACKENDS));
+        let reply = Build::udp(super::server(v6, 11), client(v6)).data(1480).with(|p| p.dont_fragment = false);
+        let left = t.reply(&reply, Answer);
+        assert_eq!(left.dst().ip(), super::backend(v6, 11));
+        assert_eq!(t.counter(TooBig), 1);
+    }),
     ("a jumbo packet is answered, wherever its end is", |t, v6| {
         t.send(&syn(v6, port::NAT), To(BACKENDS));
         for &length in jumbo(t) {
@@ -183,12 +193,96 @@ pub const CASES: &[Case] = &[
         t.send(&Build::tcp(lost, vip(v6, port::NAT), flags::SYN), To(BACKENDS));
         t.reply(&Build::tcp(super::server(v6, 11), lost, SYN_ACK), Drop(NoRoute));
     }),
-    ("a client without a neighbour entry: the kernel takes the reply", |t, v6| {
-        let silent = (net::backend(v6, 1, net::SILENT), 5);
+    ("a client without a neighbour entry is answered by the way it came", |t, v6| {
+        let silent = silent_client(v6);
         t.send(&Build::tcp(silent, vip(v6, port::NAT), flags::SYN), To(BACKENDS));
-        let left = t.reply(&Build::tcp(super::server(v6, 11), silent, SYN_ACK), Up);
-        assert_eq!((left.src(), left.dst()), (vip(v6, port::NAT).into(), silent.into()));
-        assert_eq!(t.counter(PassedUp), 1);
+        for packet in [SYN_ACK, DATA, DATA] {
+            let left = t.reply(&Build::tcp(super::server(v6, 11), silent, packet), To(CLIENTS));
+            assert_eq!((left.src(), left.dst()), (vip(v6, port::NAT).into(), silent.into()));
+            assert_eq!(left.0[..12], [ROUTER_MAC, OUR_MAC].concat());
+        }
+        assert_eq!(t.counter(PassedUp), 0);
+        assert!(t.model.state.asked.contains(&(CLIENTS, silent.0.into())), "the kernel is asked to resolve it");
+    }),
+    ("a client without a neighbour entry: what is too big for its link is answered", |t, v6| {
+        let silent = silent_client(v6);
+        let reply = |length| Build::udp(super::server(v6, 11), silent).data(length - outer(v6) - 8);
+        t.send(&Build::udp(silent, vip(v6, port::NAT)), To(BACKENDS));
+        t.reply(&reply(1500), To(CLIENTS));
+        t.reply(&reply(1501), Answer);
+    }),
+    ("a client that is known at last is answered as the kernel says", |t, v6| {
+        let silent = silent_client(v6);
+        t.send(&Build::tcp(silent, vip(v6, port::NAT), flags::SYN), To(BACKENDS));
+        t.reply(&Build::tcp(super::server(v6, 11), silent, SYN_ACK), To(CLIENTS));
+        t.configure(|config| {
+            config.route = |addr| if is_silent(addr) { found(net::SILENT) } else { net::route(addr) };
+            config.settings.epoch += 1;
+        });
+        t.with_neighbour(v6, net::SILENT, |t| {
+            let left = t.reply(&Build::tcp(super::server(v6, 11), silent, DATA), To(CLIENTS));
+            assert_eq!(left.0[..6], [2, 0, 0, 0, 1, net::SILENT]);
+        });
+    }),
+    ("a client whose neighbour entry is lost is answered by the hop of before", |t, v6| {
+        let packet = |flags| Build::tcp(super::server(v6, 11), near_client(v6), flags);
+        t.send(&Build::tcp(near_client(v6), vip(v6, port::NAT), flags::SYN), To(BACKENDS));
+        t.reply(&packet(SYN_ACK), To(CLIENTS));
+        t.configure(|config| {
+            config.route = |_| Route::NoNeighbour;
+            config.settings.epoch += 1;
+        });
+        t.without_neighbour_of(v6, 1, 12, |t| {
+            for _ in 0..2 {
+                assert_eq!(t.reply(&packet(DATA), To(CLIENTS)).0[..6], [2, 0, 0, 0, 1, 12]);
+            }
+        });
+    }),
+    ("a client on a network of ours is looked after, one behind a router is not", |t, v6| {
+        t.send(&syn(v6, port::NAT), To(BACKENDS));
+        t.reply(&answer(v6, 11, SYN_ACK), To(CLIENTS));
+        assert!(t.model.state.asked.is_empty(), "the control plane looks after routers");
+        t.send(&Build::tcp(near_client(v6), vip(v6, port::NAT), flags::SYN), To(BACKENDS));
+        t.reply(&Build::tcp(super::server(v6, 11), near_client(v6), SYN_ACK), To(CLIENTS));
+        assert_eq!(t.model.state.asked.len(), 1);
+    }),
+    ("a client that came by a VLAN is answered by it: XDP tags, and at tc the kernel answers", |t, v6| {
+        let silent = silent_client(v6);
+        for (tags, back) in [
+            (vec![(0x8100, 7)], Some(vec![7])),
+            (vec![(0x8100, 0xE007)], Some(vec![7])),
+            (vec![(0x88A8, 7)], None),
+            (vec![(0x88A8, 7), (0x8100, 8)], None),
+        ] {
+            let rst = |ends: ((IpAddr, u16), (IpAddr, u16))| Build::tcp(ends.0, ends.1, super::RST_ACK);
+            t.send(&Build::tcp(silent, vip(v6, port::NAT), flags::SYN).with(|p| p.tags = tags.clone()), To(BACKENDS));
+            let back = back.filter(|_| t.hook() == Hook::Xdp);
+            let left =
+                t.reply(&Build::tcp(super::server(v6, 11), silent, SYN_ACK), back.as_ref().map_or(Up, |_| To(CLIENTS)));
+            assert_eq!(checks::tags(&left.0), back.unwrap_or_default());
+            t.send(&rst((silent, vip(v6, port::NAT))).with(|p| p.tags = tags), To(BACKENDS));
+        }
+    }),
+    ("the way back never leads to a group, nor to nobody", |t, v6| {
+        let silent = silent_client(v6);
+        for (port, source) in (50..).zip([[0; 6], [0xFF; 6], [0x33, 0x33, 0, 0, 0, 1]]) {
+            let client = (silent.0, port);
+            let mut frame = Build::tcp(client, vip(v6, port::NAT), flags::SYN).frame();
+            frame[6..12].copy_from_slice(&source);
+            t.frame(CLIENTS, &frame, To(BACKENDS));
+            t.reply(&Build::tcp(super::server(v6, 11), client, SYN_ACK), Up);
+        }
+    }),
+    ("the way back by an interface that XDP may not send to: the kernel takes the reply", |t, v6| {
+        let silent = silent_client(v6);
+        t.frame(ELSEWHERE, &Build::tcp(silent, vip(v6, port::NAT), flags::SYN).frame(), To(BACKENDS));
+        let expect = if t.hook() == Hook::Xdp { Up } else { To(ELSEWHERE) };
+        t.reply(&Build::tcp(super::server(v6, 11), silent, SYN_ACK), expect);
+    }),
+    ("what is not resolved is asked for", |t, v6| {
+        t.send(&syn(v6, port::DR_SILENT), Drop(NoNeighbour));
+        t.send(&syn(v6, port::NAT_SILENT), Up);
+        assert_eq!(t.model.state.asked, [(BACKENDS, net::backend(v6, 2, net::SILENT).into())].into());
     }),
     ("a reply by an interface other than the backends' is the same flow's", |t, v6| {
         t.send(&syn(v6, port::NAT), To(BACKENDS));
@@ -200,6 +294,25 @@ pub const CASES: &[Case] = &[
         t.send(&Build::udp((host(v6, 9), 53), (super::backend(v6, 11), 53)), Pass);
     }),
 ];
+
+/// On the network of the router towards the clients, and nobody has asked for its MAC address.
+fn silent_client(v6: bool) -> (IpAddr, u16) {
+    (net::backend(v6, 1, net::SILENT), 5)
+}
+
+fn near_client(v6: bool) -> (IpAddr, u16) {
+    (net::backend(v6, 1, 12), 5)
+}
+
+fn is_silent(addr: Addr) -> bool {
+    [false, true].map(|v6| Addr::from(silent_client(v6).0)).contains(&addr)
+}
+
+/// On that network.
+fn found(host: u8) -> Route {
+    let (dmac, smac) = ([2, 0, 0, 0, 1, host], OUR_MAC);
+    Route::Via(Hop { ifindex: CLIENTS, dmac, smac, vlan: Port::default(), mtu: 1500 })
+}
 
 fn outer(v6: bool) -> usize {
     if v6 { 40 } else { 20 }

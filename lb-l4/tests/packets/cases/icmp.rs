@@ -204,6 +204,14 @@ pub const CASES: &[Case] = &[
         assert_eq!(left.dst().ip(), net::backend(v6, 2, net::SILENT));
         assert_eq!(t.counter(PassedUp), 2);
     }),
+    ("nat: an error for a client without a neighbour entry goes the way that it came", |t, v6| {
+        let silent = (net::backend(v6, 1, net::SILENT), 5);
+        t.send(&Build::tcp(silent, vip(v6, port::NAT), flags::SYN), To(BACKENDS));
+        let about = Build::tcp(silent, super::server(v6, 11), DATA);
+        let left = t.reply(&too_big(v6, backend(v6, 254), silent.0, 1300, &about), To(CLIENTS));
+        assert_eq!((left.src().ip(), left.dst().ip()), (vip(v6, 0).0, silent.0));
+        assert_eq!(t.counter(PassedUp), 0);
+    }),
     ("dr without a neighbour: the error is dropped", |t, v6| {
         t.send(&syn(v6, port::DR_SILENT), Drop(NoNeighbour));
         let about = Build::tcp(vip(v6, port::DR_SILENT), client(v6), DATA);

@@ -6,8 +6,8 @@ use lb_l4::abi::{FlowKey, Import, dest_state, flow_flag, flow_state, imported};
 
 use super::{Case, DATA, FIN_ACK, SYN_ACK, answer, answer_udp, client, server, syn, tcp, udp, vip};
 use crate::harness::bench::Bench;
-use crate::harness::bench::Expect::{Answer, To};
-use crate::harness::net::{BACKENDS, CLIENTS};
+use crate::harness::bench::Expect::{Answer, To, Up};
+use crate::harness::net::{self, BACKENDS, CLIENTS};
 use crate::harness::world::{self, port};
 use crate::model::{TCP, UDP, flags};
 use crate::packet::Build;
@@ -52,6 +52,17 @@ pub const CASES: &[Case] = &[
         let left = t.reply(&answer_udp(v6, 12), To(CLIENTS));
         assert_eq!((left.src(), left.dst()), (vip(v6, port::NAT_LEAST).into(), client(v6).into()));
         assert_eq!(t.send(&udp(v6, port::NAT_LEAST), To(BACKENDS)).dst(), server(v6, 12).into());
+    }),
+    ("nat: the client's first packet shows the way back to one that the kernel does not know", |t, v6| {
+        let unknown = net::backend(v6, 1, net::SILENT);
+        for (client, speaks_first, back) in [((unknown, 5), false, Up), ((unknown, 6), true, To(CLIENTS))] {
+            let key = key(client, vip(v6, port::NAT_LEAST), TCP);
+            enter(t, Import { key, ..flow(t, v6, port::NAT_LEAST, TCP, 1) });
+            if speaks_first {
+                t.send(&Build::tcp(client, vip(v6, port::NAT_LEAST), DATA), To(BACKENDS));
+            }
+            t.reply(&Build::tcp(server(v6, 12), client, DATA), back);
+        }
     }),
     ("dr: tcp and udp go to the backend that they went to", |t, v6| {
         for proto in [TCP, UDP] {

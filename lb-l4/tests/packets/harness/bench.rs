@@ -213,10 +213,21 @@ impl Bench {
 
     /// The kernel does not know the backend's MAC address meanwhile.
     pub fn without_neighbour(&mut self, v6: bool, host: u8, then: impl FnOnce(&mut Self)) {
-        let addr = net::backend(v6, 2, host);
-        net::ip(&format!("neigh del {addr} dev backends\n"));
+        self.without_neighbour_of(v6, 2, host, then);
+    }
+
+    /// The same on any network.
+    pub fn without_neighbour_of(&mut self, v6: bool, net: u8, host: u8, then: impl FnOnce(&mut Self)) {
+        net::forget_neighbour(v6, net, host);
         then(self);
-        net::ip(&format!("neigh replace {addr} lladdr 02:00:00:00:02:{host:02x} nud permanent dev backends\n"));
+        net::know_neighbour(v6, net, host);
+    }
+
+    /// It knows that of a host on the clients' network meanwhile.
+    pub fn with_neighbour(&mut self, v6: bool, host: u8, then: impl FnOnce(&mut Self)) {
+        net::know_neighbour(v6, 1, host);
+        then(self);
+        net::forget_neighbour(v6, 1, host);
     }
 
     /// So that limits in a tick begin anew; another tick for each family.

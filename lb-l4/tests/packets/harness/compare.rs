@@ -1,6 +1,6 @@
 //! What the program has written into its maps, in the model's terms, and how the two differ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -37,6 +37,7 @@ pub fn read(maps: &Maps, config: &Config, clocks: Clocks) -> State {
         loads: dests.clone().map(|index| maps.loads.get(&index, 0).expect("a load")).collect(),
         stats: dests.map(|index| sum(&maps.stats.get(&index, 0).expect("statistics"))).collect(),
         counters: (0..COUNTERS as u32).map(counted).collect(),
+        asked: maps.neighbours.keys().map(|key| key.map(|key| (key.ifindex, key.addr)).expect("a neighbour")).collect(),
         turns: (0..config.frontends.len() as u32)
             .map(|index| maps.turns.get(&index, 0).expect("a turn").iter().sum())
             .collect(),
@@ -116,6 +117,7 @@ pub fn differences(model: &State, program: &State) -> Vec<String> {
     maps("flow", &model.flows, &program.flows, same_entry, &mut lines);
     maps("fragment", &model.fragments, &program.fragments, |a, b| a == b, &mut lines);
     maps("client", &model.persistence, &program.persistence, same_persist, &mut lines);
+    sets("next hop that is asked for", &model.asked, &program.asked, &mut lines);
     arrays("hop", &model.hops, &program.hops, same_hop, &mut lines);
     arrays("load", &model.loads, &program.loads, |a, b| a == b, &mut lines);
     arrays("stats", &model.stats, &program.stats, |a, b| a == b, &mut lines);
@@ -140,6 +142,11 @@ fn maps<K: Eq + Hash + Debug, V: Debug>(
     for (key, value) in program.iter().filter(|(key, _)| !model.contains_key(key)) {
         lines.push(format!("{what} {key:?}: model has none, program {value:?}"));
     }
+}
+
+fn sets<K: Eq + Hash + Debug>(what: &str, model: &HashSet<K>, program: &HashSet<K>, lines: &mut Vec<String>) {
+    lines.extend(model.difference(program).map(|key| format!("{what}: the model alone has {key:?}")));
+    lines.extend(program.difference(model).map(|key| format!("{what}: the program alone has {key:?}")));
 }
 
 fn arrays<V: Debug>(what: &str, model: &[V], program: &[V], same: fn(&V, &V) -> bool, lines: &mut Vec<String>) {

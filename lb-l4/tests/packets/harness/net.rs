@@ -77,6 +77,19 @@ pub fn ip(commands: &str) {
     assert!(child.wait().expect("ip to end").success(), "ip refused one of\n{commands}");
 }
 
+pub fn know_neighbour(v6: bool, net: u8, host: u8) {
+    let (addr, mac, dev) = (backend(v6, net, host), mac(net, host), name_of(net));
+    ip(&format!("neigh replace {addr} lladdr {mac} nud permanent dev {dev}\n"));
+}
+
+pub fn forget_neighbour(v6: bool, net: u8, host: u8) {
+    ip(&format!("neigh del {} dev {}\n", backend(v6, net, host), name_of(net)));
+}
+
+fn name_of(net: u8) -> &'static str {
+    INTERFACES.iter().find(|(_, _, n)| *n == net).expect("one of the networks").1
+}
+
 fn script() -> String {
     let mut lines = vec!["link set lo up".to_owned()];
     for (index, name, net) in INTERFACES {
@@ -114,18 +127,7 @@ pub fn address() {
 
 /// What `address` set up, told by hand.
 pub fn route(addr: Addr) -> Route {
-    let (net, host) = match IpAddr::from(addr) {
-        IpAddr::V4(v4) => match v4.octets() {
-            [198, 51, 100, _] | [100, ..] => (1, 254),
-            [10, net, 0, host] => (net, host),
-            _ => (0, 0),
-        },
-        IpAddr::V6(v6) => match v6.segments() {
-            [0x2001, 0xDB8, 0x100, 0, ..] => (1, 254),
-            [net, 0, 0, 0, 0, 0, 0, host] if net >> 8 == 0xFD => (net as u8, decimal(host)),
-            _ => (0, 0),
-        },
-    };
+    let (net, host) = place(addr);
     let interface = INTERFACES.iter().find(|(_, _, n)| *n == net);
     match (interface, host) {
         (None, _) if net == NOWHERE => Route::Unreachable,
@@ -142,7 +144,33 @@ pub fn route(addr: Addr) -> Route {
     }
 }
 
-fn mtu(interface: u32) -> u16 {
+/// Network and host number of who has that address, or routes towards it.
+fn place(addr: Addr) -> (u8, u8) {
+    match IpAddr::from(addr) {
+        IpAddr::V4(v4) => match v4.octets() {
+            [198, 51, 100, _] | [100, ..] => (1, 254),
+            [10, net, 0, host] => (net, host),
+            _ => (0, 0),
+        },
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x2001, 0xDB8, 0x100, 0, ..] => (1, 254),
+            [net, 0, 0, 0, 0, 0, 0, host] if net >> 8 == 0xFD => (net as u8, decimal(host)),
+            _ => (0, 0),
+        },
+    }
+}
+
+/// Where packets to an address go first, told by hand.
+pub fn next_hop(addr: Addr) -> Option<(u32, Addr)> {
+    let v6 = IpAddr::from(addr).is_ipv6();
+    let router = || (CLIENTS, backend(v6, 1, 254).into());
+    match place(addr) {
+        (1, 254) => Some(router()),
+        (net, _) => INTERFACES.iter().find(|(_, _, n)| *n == net).map(|(index, _, _)| (*index, addr)),
+    }
+}
+
+pub fn mtu(interface: u32) -> u16 {
     match interface {
         SMALL => SMALL_MTU,
         TAGGED => LARGE_MTU,

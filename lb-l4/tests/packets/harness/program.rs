@@ -10,8 +10,8 @@ use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuVal
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
-    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, MacKey, Persist, PersistKey,
-    SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
+    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, MacKey, Neighbour, Persist,
+    PersistKey, SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
 };
 use lb_l4::directory::Directory;
 use lb_l4::loader::Sizes;
@@ -61,6 +61,7 @@ pub struct Maps {
     pub turns: PerCpuArray<MapData, u32>,
     pub persistence: HashMap<MapData, PersistKey, Persist>,
     pub fragments: HashMap<MapData, FragKey, Frag>,
+    pub neighbours: HashMap<MapData, Neighbour, u32>,
     pub samples: RingBuf<MapData>,
     written: Option<Config>,
 }
@@ -205,6 +206,7 @@ impl Maps {
             turns: typed(ebpf, "turns"),
             persistence: typed(ebpf, "persistence"),
             fragments: typed(ebpf, "fragments"),
+            neighbours: typed(ebpf, "neighbours"),
             samples: typed(ebpf, "samples"),
             written: None,
         }
@@ -252,6 +254,8 @@ impl Maps {
         keys.iter().for_each(|key| self.persistence.remove(key).expect("to remove a client"));
         let keys: Vec<FragKey> = self.fragments.keys().map(|key| key.expect("a key")).collect();
         keys.iter().for_each(|key| self.fragments.remove(key).expect("to remove a fragment"));
+        let keys: Vec<Neighbour> = self.neighbours.keys().map(|key| key.expect("a key")).collect();
+        keys.iter().for_each(|key| self.neighbours.remove(key).expect("to remove a neighbour"));
     }
 
     pub fn clear_flows(&mut self) {

@@ -181,6 +181,7 @@ pub fn config(hook: Hook) -> Config {
         vlans: HashMap::from([(TAGGED, Vlan { parent: BACKENDS, tci: TAG.into(), zero: 0 })]),
         macs: net::macs(),
         route: net::route,
+        next_hop: net::next_hop,
     };
     for spec in &SPECS {
         for (v6, proto) in [(false, TCP), (false, UDP), (true, TCP), (true, UDP)] {

@@ -61,6 +61,7 @@ impl Model {
             }
         }
         if !later {
+            self.learn_way_back(ingress, packet, entry);
             self.transition(key, packet);
         }
         let entry = self.state.flows[key];
@@ -92,7 +93,8 @@ impl Model {
         } else if packet.proto == TCP && !packet.opens() {
             self.count(Counter::Adopted);
         }
-        match self.schedule(id, key, start) {
+        let back = self.way_back(ingress, packet);
+        match self.schedule(id, key, start, back) {
             Ok(Choice::Stateless(entry)) => self.send(ingress, packet, None, &entry),
             Ok(Choice::Flow(entry)) => self.send(ingress, packet, Some(key), &entry),
             Err(reason) => Verdict::Drop(reason),
@@ -149,7 +151,7 @@ impl Model {
         };
         let overhead = rewrite::overhead(&dest);
         if self.length_on_the_wire(packet) + overhead > usize::from(hop.mtu) {
-            return match packet.whole_or_nothing {
+            return match packet.whole_or_nothing || entry.flags & flow_flag::REPLY != 0 {
                 true => self.too_big(packet, usize::from(hop.mtu) - overhead),
                 false if dest.mode == mode::NAT => self.pass_up(packet, entry),
                 false => Verdict::Drop(Counter::TooBig),

@@ -1,8 +1,9 @@
 //! Where a packet goes next. Looked up when the tick or the epoch has changed; else as it was.
 
-use lb_l4::abi::{Counter, FlowKey, Hop, flow_flag, mode};
+use lb_l4::abi::{Addr, Counter, FlowKey, Hop, flow_flag, mode};
 
-use super::{Entry, Hook, HopState, Model, Route};
+use super::{Entry, Hook, HopState, Model, Packet, Route};
+use crate::harness::net::mtu;
 
 /// How long a path MTU is believed (RFC 1191, section 6.3: ten minutes).
 const PATH_MTU_SECONDS: u32 = 600;
@@ -18,11 +19,47 @@ impl Model {
 
     fn reply_hop(&mut self, ingress: u32, key: &FlowKey, entry: &Entry) -> Result<Hop, Counter> {
         let route = (self.config.route)(entry.new_dst);
-        let found = self.resolve(ingress, route, entry.hop, mode::NAT);
-        if let Some(entry) = self.state.flows.get_mut(key) {
-            entry.hop = found.ok();
+        let known = entry.hop.filter(|hop| self.may_leave_by(ingress, hop)).map(measured);
+        let found = self.resolve(ingress, route, known, mode::NAT);
+        if let (Some(entry), Ok(hop)) = (self.state.flows.get_mut(key), found) {
+            entry.hop = Some(hop);
         }
+        self.ask(route, entry.new_dst, matches!(route, Route::Via(_)) && found.is_ok());
         found
+    }
+
+    /// The kernel is asked to resolve what it does not know, and to look after clients that no router stands before.
+    pub(super) fn ask(&mut self, route: Route, addr: Addr, is_found_client: bool) {
+        let next = (self.config.next_hop)(addr);
+        if route == Route::NoNeighbour || (is_found_client && next.is_some_and(|(_, hop)| hop == addr)) {
+            self.state.asked.extend(next);
+        }
+    }
+
+    /// By which replies to this packet find their way without the kernel. Of its tags one can be kept, by XDP.
+    pub(super) fn way_back(&self, ingress: u32, packet: &Packet<'_>) -> Option<Hop> {
+        let mac = |at: usize| packet.frame[at..at + 6].try_into().expect("six bytes");
+        let (dmac, smac): ([u8; 6], [u8; 6]) = (mac(6), mac(0));
+        let vlan = match (&packet.frame[12..packet.l3 - 2], self.config.hook) {
+            ([], _) => 0,
+            (&[0x81, 0x00, a, b], Hook::Xdp) => u16::from_be_bytes([a, b]) & 0xFFF,
+            _ => return None,
+        };
+        let is_host = dmac[0] & 1 == 0 && dmac != [0; 6];
+        is_host.then_some(Hop { ifindex: ingress, dmac, smac, vlan: vlan.into(), mtu: 0 })
+    }
+
+    /// What another node has told of shows it with the client's first packet.
+    pub(super) fn learn_way_back(&mut self, ingress: u32, packet: &Packet<'_>, entry: &Entry) {
+        let back = self.way_back(ingress, packet);
+        let is_news = entry.flags & (flow_flag::SYNCED | flow_flag::REPLY) == flow_flag::SYNCED;
+        if let Some(reply) = entry.peer.filter(|_| is_news).and_then(|peer| self.state.flows.get_mut(&peer)) {
+            reply.hop = back;
+        }
+    }
+
+    fn may_leave_by(&self, ingress: u32, hop: &Hop) -> bool {
+        self.config.hook == Hook::Tc || hop.ifindex == ingress || self.config.egress.contains(&hop.ifindex)
     }
 
     fn dest_hop(&mut self, ingress: u32, index: u32) -> Result<Hop, Counter> {
@@ -34,6 +71,7 @@ impl Model {
             _ => {
                 let route = (self.config.route)(dest.addr);
                 let found = self.resolve(ingress, route, known.hop, dest.mode);
+                self.ask(route, dest.addr, false);
                 let (checked, epoch) = (self.tick(), self.config.settings.epoch);
                 self.state.hops[index as usize] = HopState { hop: found.ok(), checked, epoch, ..known };
                 found?
@@ -46,9 +84,8 @@ impl Model {
         match (route, known) {
             (Route::Via(hop), _) => {
                 let hop = self.below_vlan(hop);
-                let may_leave = hop.ifindex == ingress || self.config.egress.contains(&hop.ifindex);
                 match mode {
-                    _ if may_leave || self.config.hook == Hook::Tc => Ok(hop),
+                    _ if self.may_leave_by(ingress, &hop) => Ok(hop),
                     mode::NAT => Err(Counter::PassedUp),
                     _ => Err(Counter::Egress),
                 }
@@ -82,4 +119,9 @@ impl Model {
         let hop = &mut self.state.hops[index as usize];
         (hop.path_mtu, hop.path_mtu_until) = (mtu, until);
     }
+}
+
+/// A way back has the MTU of its interface.
+fn measured(hop: Hop) -> Hop {
+    if hop.mtu == 0 { Hop { mtu: mtu(hop.ifindex), ..hop } } else { hop }
 }

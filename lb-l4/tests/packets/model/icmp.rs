@@ -109,6 +109,7 @@ impl Model {
 
     fn tell_client(&mut self, ingress: u32, packet: &Packet<'_>, key: &FlowKey, inner: &Quoted, mtu: u32) -> Verdict {
         let route = (self.config.route)(key.src);
+        self.ask(route, key.src, false);
         let Ok(hop) = self.resolve(ingress, route, None, mode::DR) else { return Verdict::Drop(Counter::NoRoute) };
         if self.lacks_room(packet, 1) {
             return Verdict::Drop(Counter::Headroom);

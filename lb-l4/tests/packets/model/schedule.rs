@@ -1,7 +1,7 @@
 //! Which destination a new flow gets, and the flow that comes of it.
 
 use lb_l4::abi::{
-    Addr, Counter, Dest, FlowKey, Frontend, Persist, PersistKey, Port, VipKey, dest_state, flow_flag, flow_state,
+    Addr, Counter, Dest, FlowKey, Frontend, Hop, Persist, PersistKey, Port, VipKey, dest_state, flow_flag, flow_state,
     frontend_flag, mode, scheduler,
 };
 use lb_l4::hash;
@@ -36,7 +36,7 @@ impl Model {
         matches!(frontend.scheduler, scheduler::SOURCE | scheduler::FLOW) || self.persisted(id, key).is_some()
     }
 
-    pub(super) fn schedule(&mut self, id: u32, key: &FlowKey, start: u8) -> Result<Choice, Counter> {
+    pub(super) fn schedule(&mut self, id: u32, key: &FlowKey, start: u8, back: Option<Hop>) -> Result<Choice, Counter> {
         let frontend = self.config.frontends[id as usize];
         for attempt in 0..TRIES {
             let index = self.pick(id, key, attempt).ok_or(Counter::NoBackend)?;
@@ -46,7 +46,7 @@ impl Model {
                 self.count(Counter::Stateless);
                 return Ok(Choice::Stateless(forward));
             }
-            if let Some((forward, reply)) = self.pair(forward, key, &dest, &frontend) {
+            if let Some((forward, reply)) = self.pair(forward, key, &dest, &frontend, back) {
                 self.state.stats[index as usize].flows += 1;
                 self.insert(*key, forward, reply);
                 return Ok(Choice::Flow(forward));
@@ -182,6 +182,7 @@ impl Model {
         key: &FlowKey,
         dest: &Dest,
         frontend: &Frontend,
+        back: Option<Hop>,
     ) -> Option<(Entry, Option<(FlowKey, Entry)>)> {
         if dest.mode != mode::NAT {
             return Some((forward, None));
@@ -197,6 +198,7 @@ impl Model {
             new_dst: key.src,
             new_sport: key.dport,
             new_dport: key.sport,
+            hop: back,
             ..forward
         };
         let forward = Entry {

@@ -39,6 +39,8 @@ pub struct Config {
     pub vlans: HashMap<u32, Vlan>,
     pub macs: Macs,
     pub route: fn(Addr) -> Route,
+    /// Interface and address of the next hop, whether it is resolved or not.
+    pub next_hop: fn(Addr) -> Option<(u32, Addr)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct State {
     pub loads: Vec<Load>,
     pub stats: Vec<Stats>,
     pub counters: Vec<u64>,
+    /// Next hops that the control plane is to have resolved.
+    pub asked: HashSet<(u32, Addr)>,
     /// By frontend.
     pub turns: Vec<u32>,
     pub tick: u32,
