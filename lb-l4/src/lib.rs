@@ -18,7 +18,7 @@
 //! | [`watch`], [`sweep`] | what goes on beside: neighbours, links, flows that age |
 //! | [`sync`] | flows that the nodes of a file tell each other |
 //! | [`report`], [`mod@collector`], [`flows`], [`samples`], [`explain`] | what people and Prometheus see |
-//! | [`kernel`], [`refusal`], [`trial`] | what the kernel lets in, and why not |
+//! | [`kernel`], [`refusal`], [`mod@trial`] | what the kernel lets in, and why not |
 //! | [`tier`], [`error`] | what the supervisor sees |
 
 pub mod abi;
