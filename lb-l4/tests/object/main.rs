@@ -1,9 +1,10 @@
 //! The compiled objects, without a kernel: do the structs agree with `lb_l4::abi`, and would Linux 6.1
-//! know what the program asks for?
+//! know what the program asks for, and have the stack for it?
 
 mod btf;
 mod header;
 mod layout;
+mod stack;
 
 use lb_l4::object;
 use object_file::elf::FileHeader64;
@@ -62,6 +63,17 @@ fn linux_6_1_has_every_helper() {
             assert_eq!(source, OF_HELPER, "{hook}: a function of the kernel itself");
             assert!((1..=NEWEST_HELPER).contains(&id), "{hook}: helper {id}");
         }
+    }
+}
+
+/// MAX_BPF_STACK of include/linux/filter.h.
+const STACK: u32 = 512;
+
+#[test]
+fn linux_6_1_has_the_stack_for_every_chain_of_calls() {
+    for (hook, file) in files() {
+        let deepest = stack::deepest(&file);
+        assert!((200..=STACK).contains(&deepest), "{hook}: {deepest} bytes");
     }
 }
 
