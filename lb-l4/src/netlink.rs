@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -138,17 +140,27 @@ impl Netlink {
     }
 
     /// As if a packet were to be sent there: the kernel resolves the address, or verifies what it knows
-    /// (NTF_USE of neighbour entries, since Linux 2.6).
+    /// (NTF_USE of neighbour entries, since Linux 2.6). What somebody has set for good stays as it is: NTF_USE would
+    /// make a mere guess of it (`__neigh_update` in net/core/neighbour.c takes NUD_PERMANENT away).
     pub fn use_neighbour(&mut self, interface: u32, address: IpAddr) -> io::Result<()> {
-        let mut entry = NeighbourMessage::default();
-        entry.header.family = family(address);
-        entry.header.ifindex = interface;
+        if self.is_permanent(interface, address)? {
+            return Ok(());
+        }
+        let mut entry = neighbour_at(interface, address);
         entry.header.flags = NeighbourFlags::Use;
-        entry.attributes.push(NeighbourAttribute::Destination(match address {
-            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
-            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
-        }));
         self.ask(Message::NewNeighbour(entry), NLM_F_ACK | NLM_F_CREATE).map(drop)
+    }
+
+    fn is_permanent(&mut self, interface: u32, address: IpAddr) -> io::Result<bool> {
+        let permanent = |answer: &Message| match answer {
+            Message::NewNeighbour(entry) => entry.header.state == NeighbourState::Permanent,
+            _ => false,
+        };
+        match self.ask(Message::GetNeighbour(neighbour_at(interface, address)), 0) {
+            Ok(answers) => Ok(answers.iter().any(permanent)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Routers that routes of this host name, each with the interface that it is on. Of a table that is longer than
@@ -296,6 +308,17 @@ fn event(message: &Message) -> Option<Event> {
         Message::NewAddress(_) | Message::DelAddress(_) => Some(Event::Address),
         _ => None,
     }
+}
+
+fn neighbour_at(interface: u32, address: IpAddr) -> NeighbourMessage {
+    let mut entry = NeighbourMessage::default();
+    entry.header.family = family(address);
+    entry.header.ifindex = interface;
+    entry.attributes.push(NeighbourAttribute::Destination(match address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
+    entry
 }
 
 fn neighbour(entry: &NeighbourMessage, gone: bool) -> Option<Event> {

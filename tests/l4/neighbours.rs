@@ -38,6 +38,7 @@ on_both_hooks! {
     a_stateful_firewall_lets_replies_through;
     a_router_that_nobody_has_used_is_known;
     a_flap_of_the_link_to_the_router_costs_nothing_more;
+    entries_that_are_set_for_good_stay_so;
 }
 
 /// nat with backends that have answered, and a router that knows lb and never asks.
@@ -120,6 +121,34 @@ fn a_flap_of_the_link_to_the_router_costs_nothing_more(hook: Hook) {
     old.iter_mut().for_each(|talk| talk.say("after"));
     (0..2).for_each(|family| Talk::open(&service.net, vip(family, PORT)).say("new"));
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+/// Some segments answer no ARP (clouds, port security): whoever set such an entry finds it again.
+fn entries_that_are_set_for_good_stay_so(hook: Hook) {
+    let service = Service::new(Way::Nat, hook);
+    let _echoes = service.echoes(PORT);
+    let net = &service.net;
+    let mut set = Vec::new();
+    for (family, router) in ROUTER.into_iter().enumerate() {
+        set.push(("eth0", router.to_owned(), net.router.mac("eth1")));
+        set.push(("eth1", net.backend(0, family), net.backends[0].mac("eth0")));
+    }
+    for (interface, address, mac) in &set {
+        net.lb.ip(&format!("neigh replace {address} lladdr {mac} nud permanent dev {interface}"));
+    }
+    let _lb = service.start(&service.config(PORT, "", ""));
+    // The other backend's entry shows that lb has looked after them all, and once more.
+    for _ in 0..2 {
+        (0..2).for_each(|family| Talk::open(net, vip(family, PORT)).say("hello"));
+        for other in (0..2).map(|family| net.backend(1, family)) {
+            eventually("the other backend is resolved", || net.lb.knows(&other, "eth1"));
+            net.lb.ip(&format!("neigh del {other} dev eth1"));
+        }
+    }
+    for (interface, address, _) in set {
+        let shown = net.lb.run(&format!("ip neigh show {address} dev {interface}"));
+        assert!(shown.contains("PERMANENT"), "{address}: {shown:?}");
+    }
 }
 
 /// Another machine has the address now, and nobody has told lb's host.
