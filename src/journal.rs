@@ -3,6 +3,7 @@
 //! The journal takes a priority from the start of each line (sd-daemon(3), SyslogLevelPrefix= of systemd.exec(5)),
 //! and knows itself when a line came. A person at a terminal, a pipe or a file gets plain lines.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -51,6 +52,21 @@ pub fn warning(text: impl Display) {
     say(Level::WARN, &text);
 }
 
+/// A panic's message is one of an error too. It goes past the log, whose thread may be the one that panics.
+pub fn mark_panics() {
+    if is_at_stderr() {
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            let backtrace = Backtrace::capture();
+            let text = format!("a bug: thread `{}` {panic}", thread.name().unwrap_or("unnamed"));
+            match backtrace.status() {
+                BacktraceStatus::Captured => error(format!("{text}\n{backtrace}")),
+                _ => error(text),
+            }
+        }));
+    }
+}
+
 fn say(level: Level, text: &dyn Display) {
     let plain = format!("{text}\n").into_bytes();
     let bytes = if is_at_stderr() { prefixed(level, &plain) } else { plain };
@@ -60,6 +76,11 @@ fn say(level: Level, text: &dyn Display) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -75,5 +96,31 @@ mod tests {
         for other in ["8:1235", "9:1234", "8", "", "8:1234:5", "8:x"] {
             assert!(!names(other, 8, 1234), "{other}");
         }
+    }
+
+    /// In a process of its own, since the hook is the whole process's: this test again, with its standard error a stream.
+    #[test]
+    fn a_panic_is_marked_as_an_error() {
+        if std::env::var_os("JOURNAL_STREAM_OF_THE_TEST").is_some() {
+            mark_panics();
+            panic!("for the test");
+        }
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let stat = fstat(theirs.as_fd()).unwrap();
+        let name = "journal::tests::a_panic_is_marked_as_an_error";
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino))
+            .env("JOURNAL_STREAM_OF_THE_TEST", "1")
+            .env("RUST_BACKTRACE", "1")
+            .stdout(Stdio::null())
+            .stderr(OwnedFd::from(theirs))
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        ours.read_to_string(&mut said).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert!(said.contains("a bug: ") && said.contains("for the test"), "{said}");
+        assert!(said.lines().count() > 2 && said.lines().all(|line| line.starts_with("<3>")), "{said}");
     }
 }

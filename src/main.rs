@@ -38,6 +38,7 @@ use crate::cli::{Cli, ConfigVerb, Verb, VrrpVerb};
 
 fn main() -> ExitCode {
     allocator::set_up();
+    journal::mark_panics();
     verbs::shell::complete();
     match run(&Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
