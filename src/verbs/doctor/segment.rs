@@ -174,7 +174,7 @@ impl Heard {
                 seen.source, router.interface
             );
             let fix = format!(
-                "nft insert rule inet filter input ip saddr {} ip protocol 112 accept   (or what your firewall has for it)",
+                "let IP protocol 112 from {} in; where nftables drops it, the finding `adverts of` names the chain",
                 seen.source
             );
             findings.push(finding(what.clone(), Err(problem(why))).or_fix(fix));
@@ -247,7 +247,10 @@ mod tests {
     fn what_arrives_and_does_not_come_in_is_filtered() {
         let peer = seen(&advert(51, [203, 0, 113, 10])).unwrap();
         let filtered = lines(&[&peer], &[], false);
-        assert!(filtered[0].contains("are filtered") && filtered[0].contains("ip protocol 112 accept"), "{filtered:?}");
+        assert!(
+            filtered[0].contains("are filtered") && filtered[0].contains("let IP protocol 112 from 10.0.0.3 in"),
+            "{filtered:?}"
+        );
         let heard = lines(&[&peer], &[&peer], false);
         assert!(heard[0].starts_with("ok") && heard.len() == 1, "{heard:?}");
     }
