@@ -121,8 +121,8 @@ fn ensure_bpffs(path: &Path) -> Result<(), Error> {
             tracing::info!(path = BPFFS, "mounted a bpf file system, on which layer 4 lives");
             Ok(())
         }
-        Some(Err(errno)) => Err(Error::NoBpffs { path: path.to_owned(), source: errno.into() }),
-        None => Err(Error::NoBpffs { path: path.to_owned(), source: io::ErrorKind::Unsupported.into() }),
+        Some(Err(errno)) => Err(Error::no_bpffs(path, errno.into())),
+        None => Err(Error::no_bpffs(path, io::ErrorKind::Unsupported.into())),
     }
 }
 

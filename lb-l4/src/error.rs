@@ -9,6 +9,7 @@ use aya::maps::MapError;
 use aya::programs::ProgramError;
 use tracing::debug;
 
+use crate::kernel::Kernel;
 use crate::plan::TooMuch;
 use crate::refusal::Refusal;
 
@@ -16,8 +17,8 @@ use crate::refusal::Refusal;
 pub enum Error {
     #[error("{0}")]
     Refused(Box<Refusal>),
-    #[error("{} is not on a bpf file system, which keeps layer 4 forwarding while lb restarts: `mount -t bpf bpf /sys/fs/bpf`, and let lb write there", .path.display())]
-    NoBpffs { path: PathBuf, source: io::Error },
+    #[error("{} is not on a bpf file system, by which Linux {release} keeps layer 4 forwarding while lb restarts: `mount -t bpf bpf /sys/fs/bpf`, and let lb write there", .path.display())]
+    NoBpffs { path: PathBuf, release: String, source: io::Error },
     #[error("cannot use {}", .path.display())]
     Directory { path: PathBuf, source: io::Error },
     #[error("another lb drives layer 4 of this network namespace ({} is locked)", .0.display())]
@@ -55,6 +56,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub fn no_bpffs(path: &Path, source: io::Error) -> Self {
+        Self::NoBpffs { path: path.to_owned(), release: Kernel::this().release, source }
+    }
+
     /// Of maps in `maps`, and of `what` over them.
     pub fn object(what: &str, maps: &Path, error: EbpfError) -> Self {
         debug!(what, error = %reason(&error), "the kernel does not take an object");
