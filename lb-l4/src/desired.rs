@@ -17,6 +17,9 @@ use crate::rings::{Member, Ring};
 pub trait Host {
     /// The address that this host sends from towards `destination`; `None` without a route.
     fn source(&self, destination: IpAddr) -> Option<IpAddr>;
+
+    /// The same, but none of these while there is another.
+    fn source_beside(&self, destination: IpAddr, vips: &HashSet<IpAddr>) -> Option<IpAddr>;
 }
 
 /// How the program measures time.
@@ -94,9 +97,11 @@ impl Desired {
     /// Rings that are made of the same as in `previous` are shared with it.
     pub fn of(snapshot: &Snapshot, host: &impl Host, clock: Clock, previous: &[DesiredFrontend]) -> Self {
         let l4 = &snapshot.config.l4;
+        let vips = snapshot.forward_frontends().map(|(f, _)| f.config.listen.ip()).collect();
+        let around = Around { host, vips: &vips, clock };
         let frontend = |(f, forward): (&Arc<Frontend>, &Arc<Forward>)| {
             let old = previous.iter().find(|old| old.name == f.config.name);
-            Some(frontend(&f.config, forward, snapshot.pool(&forward.pool)?, host, clock, old))
+            Some(frontend(&f.config, forward, snapshot.pool(&forward.pool)?, &around, old))
         };
         Self {
             frontends: snapshot.forward_frontends().filter_map(frontend).collect(),
@@ -140,14 +145,22 @@ fn per_tick(per_second: u32, clock: Clock) -> u32 {
     (tick / u64::from(clock.hz.max(1))).clamp(1, u64::from(u32::MAX)) as u32
 }
 
+/// What a frontend and its backends depend on beside their own configuration.
+struct Around<'a, H> {
+    host: &'a H,
+    /// Of all frontends.
+    vips: &'a HashSet<IpAddr>,
+    clock: Clock,
+}
+
 fn frontend(
     config: &config::Frontend,
     forward: &Forward,
     pool: &Pool,
-    host: &impl Host,
-    clock: Clock,
+    around: &Around<'_, impl Host>,
     old: Option<&DesiredFrontend>,
 ) -> DesiredFrontend {
+    let clock = around.clock;
     let scheduler = scheduler(pool.config.scheduler);
     DesiredFrontend {
         name: config.name.clone(),
@@ -164,7 +177,7 @@ fn frontend(
         timeouts: timeouts(&forward.timeouts, clock),
         replaces_client: matches!(forward.method, Method::Nat { snat: Snat::Auto | Snat::Addresses(_) }),
         snat: snat(&forward.method),
-        dests: members(pool).map(|b| dest(b, &forward.method, host)).collect(),
+        dests: members(pool).map(|b| dest(b, &forward.method, around)).collect(),
         ring: ring(pool, scheduler, old.map(|f| &f.ring)),
     }
 }
@@ -183,21 +196,21 @@ fn members(pool: &Pool) -> impl Iterator<Item = &Arc<Backend>> {
     pool.backends.iter().chain(&pool.backup).filter(move |b| seen.insert(b.config.address))
 }
 
-fn dest(backend: &Backend, method: &Method, host: &impl Host) -> DesiredDest {
+fn dest(backend: &Backend, method: &Method, around: &Around<'_, impl Host>) -> DesiredDest {
     let address = backend.config.address;
     let keeps_port = !matches!(method, Method::Nat { .. });
-    let tunnel_src = match method {
-        // Each backend knows us by the address of its own network.
-        Method::Tunnel | Method::Nat { snat: Snat::Auto } => {
-            host.source(address.ip()).map_or(Addr::default(), Addr::from)
-        }
-        _ => Addr::default(),
+    // Each backend knows us by the address of its own network.
+    let source = match method {
+        // The backend has the VIPs itself, and takes nothing out of a tunnel that comes from an address of its own.
+        Method::Tunnel => around.host.source_beside(address.ip(), around.vips),
+        Method::Nat { snat: Snat::Auto } => around.host.source(address.ip()),
+        _ => None,
     };
     DesiredDest {
         name: backend.config.name.clone(),
         addr: address.ip().into(),
         port: if keeps_port { Port::default() } else { address.port().into() },
-        tunnel_src,
+        tunnel_src: source.map_or(Addr::default(), Addr::from),
         weight: u32::from(backend.config.weight),
         state: state(backend),
     }
@@ -294,6 +307,11 @@ mod tests {
             let IpAddr::V4(v4) = destination else { return None };
             let network = v4.octets()[1];
             matches!(network, 2 | 3).then(|| IpAddr::from([10, network, 0, 1]))
+        }
+
+        fn source_beside(&self, destination: IpAddr, vips: &HashSet<IpAddr>) -> Option<IpAddr> {
+            assert_eq!(vips, &HashSet::from([IpAddr::from([10, 1, 0, 100])]));
+            self.source(destination)
         }
     }
 

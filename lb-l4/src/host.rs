@@ -1,7 +1,7 @@
 //! This host's network as the choice of interfaces and addresses sees it, asked of the kernel.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -96,6 +96,36 @@ impl desired::Host for Host {
     fn source(&self, destination: IpAddr) -> Option<IpAddr> {
         self.route_to(destination)?.source
     }
+
+    fn source_beside(&self, destination: IpAddr, vips: &HashSet<IpAddr>) -> Option<IpAddr> {
+        let route = self.route_to(destination)?;
+        beside(route.source?, route.interface, vips, &self.holders)
+    }
+}
+
+/// Of the addresses that the interface holds the nearest to the kernel's choice, which for IPv6 may well be a VIP: it
+/// prefers what is most like the destination, and what was added last (RFC 6724 section 5).
+fn beside(chosen: IpAddr, interface: u32, vips: &HashSet<IpAddr>, holders: &HashMap<IpAddr, u32>) -> Option<IpAddr> {
+    if !vips.contains(&chosen) {
+        return Some(chosen);
+    }
+    let reachable = |address: &IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    };
+    let others = holders.iter().filter(|(address, holder)| **holder == interface && !vips.contains(address));
+    let others = others.map(|(address, _)| *address).filter(|a| a.is_ipv4() == chosen.is_ipv4() && reachable(a));
+    // A backend that does not mind gets its packets from the VIP, rather than none.
+    Some(others.min_by_key(|address| (distance(*address, chosen), *address)).unwrap_or(chosen))
+}
+
+/// Smaller where more leading bits are the same.
+fn distance(a: IpAddr, b: IpAddr) -> u128 {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(u32::from(a) ^ u32::from(b)),
+        (IpAddr::V6(a), IpAddr::V6(b)) => u128::from(a) ^ u128::from(b),
+        _ => u128::MAX,
+    }
 }
 
 impl Network for &Host {
@@ -109,5 +139,29 @@ impl Network for &Host {
 
     fn link(&self, index: u32) -> Option<&Link> {
         self.links.get(&index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_vip_is_the_source_of_a_tunnel_only_where_there_is_nothing_else() {
+        let vips = ["2001:db8:2::100", "203.0.113.100"].map(ip).into();
+        let held = [("2001:db8:2::100", 1), ("fe80::1", 1), ("2001:db8:9::2", 1), ("2001:db8:2::2", 1), ("fd00::1", 2)];
+        let mut holders: HashMap<IpAddr, u32> = held.map(|(address, index)| (ip(address), index)).into();
+        let source = |chosen: &str, holders: &HashMap<IpAddr, u32>| beside(ip(chosen), 1, &vips, holders).unwrap();
+        assert_eq!(source("fd00::1", &holders), ip("fd00::1"), "the kernel's choice");
+        assert_eq!(source("2001:db8:2::100", &holders), ip("2001:db8:2::2"), "of the same network");
+        holders.remove(&ip("2001:db8:2::2"));
+        assert_eq!(source("2001:db8:2::100", &holders), ip("2001:db8:9::2"), "another of the interface");
+        holders.remove(&ip("2001:db8:9::2"));
+        assert_eq!(source("2001:db8:2::100", &holders), ip("2001:db8:2::100"));
+        assert_eq!(source("203.0.113.100", &holders), ip("203.0.113.100"), "of the other family");
     }
 }

@@ -1,5 +1,6 @@
 //! The control plane: tables of schedulers, and a large configuration on its way into the maps.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,10 @@ struct Nowhere;
 
 impl Host for Nowhere {
     fn source(&self, _: IpAddr) -> Option<IpAddr> {
+        None
+    }
+
+    fn source_beside(&self, _: IpAddr, _: &HashSet<IpAddr>) -> Option<IpAddr> {
         None
     }
 }
