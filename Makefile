@@ -1,6 +1,7 @@
 # Everything a newcomer needs: `make demo` and `make test`. Each target installs what is missing (see .ci/setup).
 CARGO ?= cargo
 FOR ?=
+KERNELS ?=
 ONLY ?=
 SECONDS ?= 60
 PREFIX ?= /usr/local
@@ -11,7 +12,7 @@ LB = $(or $(CARGO_TARGET_DIR),target)/release/lb
 FOLDERS = lib/systemd/system share/man/man5 share/man/man8 share/bash-completion/completions \
 	share/fish/vendor_completions.d $(ZSH_COMPLETIONS)
 
-.PHONY: help build demo demo-pair test test-machines lint fuzz bench-failover bench-l4 bench-l7 install deb clean
+.PHONY: help build demo demo-pair test test-kernels test-machines lint fuzz bench-failover bench-l4 bench-l7 install deb clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -29,12 +30,15 @@ demo-pair: build ## two nodes in namespaces, and what clients see when the activ
 	deploy/demo-pair/run $(if $(INTERVAL),--interval $(INTERVAL))
 
 test: ## run every test and print the totals
-	@.ci/setup build test fuzz
+	@.ci/setup build test fuzz kernels
 	@.ci/test
 
 test-machines: ## two nodes, a client and real servers as machines that boot (root); ONLY="install failover"
 	@.ci/setup build machines
 	tests/machines/run $(ONLY)
+
+test-kernels: ## layer 4 on Debian's kernels, under QEMU; KERNELS="6.1 sid" for some of them
+	tests/kernels/run $(KERNELS)
 
 lint: ## formatting, clippy, documentation, shell and Python syntax
 	@.ci/setup build lint

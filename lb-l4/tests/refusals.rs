@@ -76,6 +76,11 @@ fn held() -> usize {
     links.filter(|link| link.to_string_lossy().starts_with("anon_inode:bpf")).count()
 }
 
+/// By its own list of symbols.
+fn kernel_has(function: &str) -> bool {
+    std::fs::read_to_string("/proc/kallsyms").unwrap().lines().any(|line| line.split(' ').nth(2) == Some(function))
+}
+
 #[test]
 fn a_trial_loads_what_a_start_would_and_leaves_nothing() {
     if !is_root() {
@@ -84,6 +89,7 @@ fn a_trial_loads_what_a_start_would_and_leaves_nothing() {
     let before = held();
     let text = trial(&snapshot("l4: { attach: auto }")).unwrap();
     assert!(text.contains("xdp") && text.contains("tc"), "{text}");
+    assert_eq!(text.contains("this kernel has no tcx"), !kernel_has("tcx_prog_attach"), "{text}");
     // Other tests of this process may load as well.
     assert!((0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ class Result:
     output: str  # of the script
     console: str  # of the kernel
     seconds: float
+    cpu: float  # seconds of it that QEMU computed
     fault: str | None  # why there is no status
 
     @property
@@ -75,7 +77,7 @@ def boot(kernel, initramfs, *, seconds=300, parameters="", say=None, devices=(),
 
 
 def watch(command, console, seconds, say):
-    began = time.monotonic()
+    began, before = time.monotonic(), children()
     guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     limit = threading.Timer(seconds, guest.kill)
     limit.start()
@@ -88,7 +90,13 @@ def watch(command, console, seconds, say):
         errors = guest.communicate()[1].decode(errors="replace")
     kernel = console.read_text(encoding="utf-8", errors="replace") if console.exists() else ""
     fault = None if status is not None else why(late, seconds, kernel, guest.returncode, errors)
-    return Result(status, output, kernel, time.monotonic() - began, fault)
+    return Result(status, output, kernel, time.monotonic() - began, children() - before, fault)
+
+
+def children():
+    """Seconds that programs have computed which this process started and which have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def listen(stream, say):

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{CLIENT, Dns, Hook, Service, Talk, VIP, Way, Web, ask_who, first_word, may_run, url, vip};
-use crate::shared::eventually;
+use crate::shared::{emulated, eventually};
 
 /// One test for each combination; without root it says so and does nothing.
 macro_rules! each_way {
@@ -39,16 +39,21 @@ each_way! {
 
 fn web(way: Way, hook: Hook) {
     let service = Service::new(way, hook);
+    pages(&service, &service.config(80, "", ""));
+}
+
+/// From both backends to a client of each family, by a configuration of port 80; and a long download.
+pub fn pages(service: &Service, config: &str) {
     let net = &service.net;
-    let web = Web::start(&net.backends, 100);
-    let _lb = service.start(&service.config(80, "", ""));
+    let web = Web::start(&net.backends, if emulated() { 4 } else { 100 });
+    let _lb = service.start(config);
     let sum = web.blob_sha256(&net.lb);
     for (family, client) in CLIENT.into_iter().enumerate() {
         let answers: Vec<String> =
             (0..6).map(|_| net.client.run(&format!("curl -sS --max-time 5 {}", url(family, "/")))).collect();
         assert_shared(&answers);
         let seen: BTreeSet<&str> = answers.iter().map(|a| a.split_once(' ').unwrap().1).collect();
-        assert_eq!(seen.contains(client), way != Way::Snat, "what backends see: {seen:?}");
+        assert_eq!(seen.contains(client), service.way != Way::Snat, "what backends see: {seen:?}");
         let fetch = format!("curl -sS --max-time 30 {} | sha256sum", url(family, "/blob"));
         let got = net.client.command("sh").args(["-c", &fetch]).output().unwrap();
         assert_eq!(first_word(&String::from_utf8_lossy(&got.stdout)), sum);

@@ -41,7 +41,7 @@ fn near_and_far_backends_are_routed_past_lb() {
 #[test]
 fn only_lb_answers_for_the_vip() {
     let net = net!(Near, Hook::Tc);
-    net.vips_on_backends();
+    net.real_servers(false);
     net.router.reaches(VIP[0]);
     let lb = net.lb.run("ip -br link show eth0");
     let mac = lb.split_whitespace().nth(2).unwrap().to_owned();
@@ -77,7 +77,7 @@ fn servers_and_clients_work() {
 #[test]
 fn far_backends_unwrap_what_comes_in_a_tunnel() {
     let net = net!(Far, Hook::Tc);
-    net.vips_on_backends();
+    net.real_servers(true);
     let _decap = Program::decap(&net.backends[0]);
     let _echo = Echo::start(&net.backends[0], 7, &VIP);
     let SocketAddr::V4(to) = vip(0, 7) else { unreachable!("the first VIP is IPv4") };

@@ -8,12 +8,14 @@
 #![allow(clippy::disallowed_methods, reason = "a test drives; it may read the clock")]
 
 mod attach;
+mod below;
 mod corners;
 mod floods;
 mod forwards;
 mod ground;
 mod harness;
 mod neighbours;
+mod real_servers;
 mod restarts;
 mod seen;
 mod sticks;

@@ -10,6 +10,7 @@
 mod doctor;
 mod failover;
 mod harness;
+mod lossy;
 mod split;
 mod standby;
 mod virtual_mac;

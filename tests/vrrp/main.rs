@@ -11,6 +11,7 @@
 //! | `interop` | keepalived and FRR as the other node |
 //! | `sends` | what lb itself puts on the wire, byte by byte |
 //! | `virtual_mac` | a MAC address of its own, and addresses that accept nothing |
+//! | `vrf` | an interface that has routes of its own |
 //!
 //! Without root the tests skip; under LB_TEST_REQUIRE=1 they fail instead.
 
@@ -26,6 +27,7 @@ mod reconfigured;
 mod rules;
 mod sends;
 mod virtual_mac;
+mod vrf;
 
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "this target uses a part of it")]

@@ -28,14 +28,20 @@ use std::time::{Duration, Instant};
 /// How long anything that ought to happen may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// In a guest whose CPU is emulated (tests/kernels), where everything takes many times as long.
+pub fn emulated() -> bool {
+    std::env::var_os("LB_TEST_EMULATED").is_some()
+}
+
 /// Asks again until there is an answer; fails the test when there is none in time.
 pub fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let patience = if emulated() { 8 * PATIENCE } else { PATIENCE };
+    let end = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < end, "waited {patience:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

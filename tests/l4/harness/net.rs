@@ -9,7 +9,9 @@
 //! IPv6 beside it: 2001:db8:1::/64, 2001:db8:2::/64, fd00::/64 with the same last numbers. The router sends
 //! what is for the VIPs (.100 of the lan) to whoever answers for them there.
 
-use super::{Space, Switch};
+use std::path::Path;
+
+use super::{Below, Space, Switch};
 
 /// The service's addresses.
 pub const VIP: [&str; 2] = ["203.0.113.100", "2001:db8:2::100"];
@@ -50,7 +52,8 @@ pub struct Net {
     pub backends: [Space; 2],
     pub place: Place,
     pub hook: Hook,
-    switch: Switch,
+    below: Below,
+    pub switch: Switch,
 }
 
 /// Builds the hosts, or ends the test with the reason why it cannot run here.
@@ -66,6 +69,11 @@ macro_rules! net {
 
 impl Net {
     pub fn build(place: Place, hook: Hook) -> Net {
+        Net::build_upon(place, hook, Below::Wire)
+    }
+
+    /// With interfaces of lb that are made of others.
+    pub fn build_upon(place: Place, hook: Hook, below: Below) -> Net {
         let net = Net {
             client: Space::new("client"),
             router: Space::new("router"),
@@ -74,6 +82,7 @@ impl Net {
             lb: Space::move_to("lb"),
             place,
             hook,
+            below,
         };
         net.wire();
         net.address();
@@ -87,7 +96,7 @@ impl Net {
     fn wire(&self) {
         self.switch.cable(&self.client, "eth0", &self.router, "eth0");
         self.switch.port(&self.router, "eth1", "lan");
-        self.switch.port(&self.lb, "eth0", "lan");
+        self.below.port(&self.switch, &self.lb, "eth0", "lan");
         match self.place {
             Place::Behind => self.wire_back(),
             Place::Far => self.switch.port(&self.router, "eth2", "back"),
@@ -127,7 +136,7 @@ impl Net {
 
     /// lb's interface towards the backends.
     fn wire_back(&self) {
-        self.switch.port(&self.lb, "eth1", "back");
+        self.below.port(&self.switch, &self.lb, "eth1", "back");
     }
 
     fn address_back(&self) {
@@ -190,13 +199,17 @@ impl Net {
         }
     }
 
-    /// The VIPs on the backends' loopback, where they are quiet in ARP (IPv6 is quiet by itself).
-    pub fn vips_on_backends(&self) {
+    /// The backends are made what `mode: dr` and `mode: tunnel` need, as their administrator would do it.
+    pub fn real_servers(&self, tunnel: bool) {
         for backend in &self.backends {
-            backend.sysctl("ipv4/conf/all/arp_ignore", "1");
-            backend.sysctl("ipv4/conf/all/arp_announce", "2");
-            host(backend, "lo", &format!("{}/32", VIP[0]), &format!("{}/128", VIP[1]));
+            real_server(backend, "start", tunnel);
         }
+    }
+
+    /// The backends have interfaces that take packets out of IPIP and IP6IP6.
+    pub fn kernel_unwraps(&self) -> bool {
+        let has = |host: &Space, name| host.try_run(&format!("ip link show {name}")).status.success();
+        self.backends.iter().all(|backend| ["tunl0", "ip6tnl0"].into_iter().all(|name| has(backend, name)))
     }
 
     /// The address of a backend as lb knows it, in the family of `VIP[family]`.
@@ -232,6 +245,13 @@ impl Space {
         let list = self.run("ip -br link show type veth");
         list.lines().map(|l| l.split(['@', ' ']).next().unwrap().to_owned()).collect()
     }
+}
+
+/// deploy/real-server/lb-real-server with both VIPs.
+pub fn real_server(backend: &Space, verb: &str, tunnel: bool) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/real-server/lb-real-server");
+    let option = if tunnel { "--tunnel" } else { "" };
+    backend.run(&format!("{} {verb} {option} {} {}", script.display(), VIP[0], VIP[1]))
 }
 
 fn host(space: &Space, interface: &str, v4: &str, v6: &str) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Echo, Hook, Net, Place, Program, Running, UNTIL_THE_TEST_ENDS, VIP};
+use super::{Below, Echo, Hook, Net, Place, Program, Running, UNTIL_THE_TEST_ENDS, VIP};
 use crate::shared::Lb;
 
 /// A way of forwarding, with the place of the backends that goes with it.
@@ -39,7 +39,7 @@ impl Way {
     }
 }
 
-/// Hosts ready for a way, and what unwraps tunnelled packets.
+/// Hosts ready for a way, and what unwraps tunnelled packets where their kernel has nothing for it.
 pub struct Service {
     pub net: Net,
     pub way: Way,
@@ -52,11 +52,20 @@ impl Service {
     }
 
     pub fn at(way: Way, place: Place, hook: Hook) -> Service {
-        let net = Net::build(place, hook);
+        Service::of(way, Net::build(place, hook))
+    }
+
+    /// With interfaces of lb that are made of others, which take packets by tc.
+    pub fn upon(way: Way, below: Below) -> Service {
+        Service::of(way, Net::build_upon(way.place(), Hook::Tc, below))
+    }
+
+    fn of(way: Way, net: Net) -> Service {
         if way.by_vip() {
-            net.vips_on_backends();
+            net.real_servers(way == Way::Tunnel);
         }
-        let decaps = if way == Way::Tunnel { net.backends.iter().map(Program::decap).collect() } else { Vec::new() };
+        let by_program = way == Way::Tunnel && !net.kernel_unwraps();
+        let decaps = if by_program { net.backends.iter().map(Program::decap).collect() } else { Vec::new() };
         Service { net, way, _decaps: decaps }
     }
 

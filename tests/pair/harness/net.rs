@@ -134,6 +134,28 @@ impl Net {
         self.switch.space.nft("delete table bridge cut\n");
     }
 
+    /// What the nodes tell each other, and nothing else, gets lost and overtaken between them.
+    pub fn lose_between_nodes(&self) {
+        for (node, from) in [("a", 3), ("b", 2)] {
+            let port = format!("{node}-eth0");
+            let tc = |line: String| self.switch.space.run(&format!("tc {line}"));
+            tc(format!("qdisc add dev {port} root handle 1: prio priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"));
+            tc(format!("qdisc add dev {port} parent 1:3 handle 3: netem loss 20% delay 10ms 9ms"));
+            tc(format!(
+                "filter add dev {port} parent 1: protocol ip u32 match ip protocol 17 0xff \
+                 match ip src 203.0.113.{from}/32 flowid 1:3"
+            ));
+        }
+    }
+
+    /// What did not reach a node by this.
+    pub fn lost_between_nodes(&self, node: &str) -> u64 {
+        let list = self.switch.space.run(&format!("tc -s -j qdisc show dev {node}-eth0"));
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let netem = list.as_array().unwrap().iter().find(|qdisc| qdisc["kind"] == "netem").unwrap();
+        netem["drops"].as_u64().unwrap()
+    }
+
     /// A client behind a router, which sends what is for the pair's address to whoever announced it last, and does not ask
     /// for a long time whether that holds. The nodes have their default route over it.
     pub fn far_client(&self, nodes: [&Host; 2]) -> FarClient {
