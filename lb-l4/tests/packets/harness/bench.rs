@@ -68,7 +68,7 @@ impl Bench {
     pub fn reset(&mut self) {
         self.program.maps.write(&self.base);
         // Flows of other nodes are older than they look.
-        self.program.maps.clear();
+        self.program.maps.clear_flows();
         self.real_now = self.read_clock();
         self.program.maps.clear();
         self.model = Model::new(self.base.clone(), NOW);
@@ -81,7 +81,7 @@ impl Bench {
         let probe =
             Build::udp(("198.51.100.250".parse().expect("an address"), 1), (world::vip(false), world::port::DR));
         self.program.run(CLIENTS, &probe.frame());
-        let flow = self.program.maps.buckets().find_map(|bucket| {
+        let flow = self.program.maps.flows.read().iter().find_map(|bucket| {
             let way = bucket.tags.iter().position(|tag| *tag != 0)?;
             Some(bucket.ways[way])
         });
@@ -184,8 +184,8 @@ impl Bench {
     fn difference(&self, ingress: u32, frame: &[u8], verdict: &Verdict, ran: &Ran) -> Option<String> {
         let (code, bytes) = expected(self.hook(), ingress, frame, verdict);
         let same = code == ran.code && bytes.is_none_or(|bytes| bytes == ran.frame);
-        let counters = self.program.maps.nonzero_counters();
         (!same).then(|| {
+            let counters = self.program.maps.nonzero_counters();
             format!(
                 "for {frame:02x?}\nmodel:   {code} {bytes:02x?}\nprogram: {} {:02x?}\nprogram's counters: {counters:?}",
                 ran.code, ran.frame

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use lb_l4::abi::{COUNTERS, DestHop, Flow, FlowKey, Hop, Persist, Stats, WAYS, flow_flag};
+use lb_l4::abi::{DestHop, Flow, FlowKey, Hop, Persist, Stats, WAYS, flow_flag};
 use lb_l4::hash::{Place, hash_table};
 
 use super::program::Maps;
@@ -27,20 +27,16 @@ impl Clocks {
 }
 
 pub fn read(maps: &Maps, config: &Config, clocks: Clocks) -> State {
-    let counted = |index: u32| maps.counters.get(&index, 0).expect("a counter").iter().sum();
-    let dests = 0..config.dests.len() as u32;
     State {
         flows: flows(maps, config, clocks),
         fragments: maps.fragments.iter().map(|pair| pair.expect("a fragment")).collect(),
         persistence: maps.persistence.iter().map(|pair| persist(pair.expect("a client"), clocks)).collect(),
-        hops: dests.clone().map(|index| hop(&maps.hops.get(&index, 0).expect("a hop"), clocks)).collect(),
-        loads: dests.clone().map(|index| maps.loads.get(&index, 0).expect("a load")).collect(),
-        stats: dests.map(|index| sum(&maps.stats.get(&index, 0).expect("statistics"))).collect(),
-        counters: (0..COUNTERS as u32).map(counted).collect(),
+        hops: maps.hops.read().iter().map(|entry| hop(entry, clocks)).collect(),
+        loads: maps.loads.read(),
+        stats: maps.stats.sums(sum),
+        counters: maps.counters.sums(|cpus| cpus.iter().sum()),
         asked: maps.neighbours.keys().map(|key| key.map(|key| (key.ifindex, key.addr)).expect("a neighbour")).collect(),
-        turns: (0..config.frontends.len() as u32)
-            .map(|index| maps.turns.get(&index, 0).expect("a turn").iter().sum())
-            .collect(),
+        turns: maps.turns.sums(|cpus| cpus.iter().sum()),
         ..State::default()
     }
 }
@@ -57,7 +53,7 @@ fn sum(values: &[Stats]) -> Stats {
 }
 
 fn flows(maps: &Maps, config: &Config, clocks: Clocks) -> HashMap<FlowKey, Entry> {
-    let buckets: Vec<_> = maps.buckets().collect();
+    let buckets = maps.flows.read();
     let mut flows = HashMap::new();
     for (index, bucket) in buckets.iter().enumerate() {
         assert_eq!(bucket.lock, 0, "bucket {index} is locked");

@@ -4,4 +4,5 @@ pub mod bench;
 pub mod compare;
 pub mod net;
 pub mod program;
+pub mod values;
 pub mod world;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_l4::abi::{
-    Addr, Bucket, COUNTERS, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, MacKey, Neighbour, Persist,
-    PersistKey, SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
+    Addr, Bucket, Dest, DestHop, Flow, Frag, FragKey, Frontend, Import, Load, MacKey, Neighbour, Persist, PersistKey,
+    SHORTCUT_LINES, SHORTCUT_WAYS, Settings, Shortcut, ShortcutLine, Stats, VipKey, Vlan, WAYS, imported,
 };
 use lb_l4::directory::Directory;
 use lb_l4::loader::Sizes;
@@ -22,6 +22,7 @@ use lb_l4::plan::Capacity;
 use lb_l4::sync::entry::Entry;
 
 use super::net;
+use super::values::Values;
 use crate::model::{Config, Hook};
 
 const LARGEST: usize = 9216;
@@ -52,13 +53,13 @@ pub struct Maps {
     egress: DevMapHash<MapData>,
     vlans: HashMap<MapData, u32, Vlan>,
     macs: HashMap<MapData, MacKey, u32>,
-    pub flows: Array<MapData, Bucket>,
+    pub flows: Values<Bucket>,
     shortcuts: Memory,
-    pub hops: Array<MapData, DestHop>,
-    pub loads: Array<MapData, Load>,
-    pub stats: PerCpuArray<MapData, Stats>,
-    pub counters: PerCpuArray<MapData, u64>,
-    pub turns: PerCpuArray<MapData, u32>,
+    pub hops: Values<DestHop>,
+    pub loads: Values<Load>,
+    pub stats: Values<Stats>,
+    pub counters: Values<u64>,
+    pub turns: Values<u32>,
     pub persistence: HashMap<MapData, PersistKey, Persist>,
     pub fragments: HashMap<MapData, FragKey, Frag>,
     pub neighbours: HashMap<MapData, Neighbour, u32>,
@@ -86,6 +87,9 @@ impl Program {
             ("frontends", config.frontends.len() as u32),
             ("turns", config.frontends.len() as u32),
             ("rings", 4096),
+            // To read a hash map is to walk through all of its buckets.
+            ("persistence", 1024),
+            ("fragments", 1024),
         ];
         let mask = buckets - 1;
         loader.override_global("bucket_mask", &mask, true);
@@ -187,6 +191,9 @@ impl Maps {
         fn typed<T: TryFrom<Map, Error: std::fmt::Debug>>(ebpf: &mut Ebpf, name: &str) -> T {
             ebpf.take_map(name).unwrap_or_else(|| panic!("a map {name}")).try_into().expect("a map of that type")
         }
+        fn values<T: Pod>(ebpf: &Ebpf, name: &str) -> Values<T> {
+            Values::of(ebpf.map(name).unwrap_or_else(|| panic!("a map {name}")))
+        }
         Self {
             settings: typed(ebpf, "settings"),
             frontends: typed(ebpf, "frontends"),
@@ -197,13 +204,13 @@ impl Maps {
             egress: typed(ebpf, "egress"),
             vlans: typed(ebpf, "vlans"),
             macs: typed(ebpf, "macs"),
-            flows: typed(ebpf, "flows"),
+            flows: values(ebpf, "flows"),
             shortcuts: shortcuts(ebpf),
-            hops: typed(ebpf, "hops"),
-            loads: typed(ebpf, "loads"),
-            stats: typed(ebpf, "stats"),
-            counters: typed(ebpf, "counters"),
-            turns: typed(ebpf, "turns"),
+            hops: values(ebpf, "hops"),
+            loads: values(ebpf, "loads"),
+            stats: values(ebpf, "stats"),
+            counters: values(ebpf, "counters"),
+            turns: values(ebpf, "turns"),
             persistence: typed(ebpf, "persistence"),
             fragments: typed(ebpf, "fragments"),
             neighbours: typed(ebpf, "neighbours"),
@@ -243,13 +250,11 @@ impl Maps {
     pub fn clear(&mut self) {
         self.clear_flows();
         self.clear_shortcuts();
-        for index in 0..self.hops.len() {
-            self.hops.set(index, DestHop::default(), 0).expect("to clear a hop");
-            self.loads.set(index, Load::default(), 0).expect("to clear a load");
-            clear_per_cpu(&mut self.stats, index);
-        }
-        (0..self.turns.len()).for_each(|index| clear_per_cpu(&mut self.turns, index));
-        (0..COUNTERS as u32).for_each(|index| clear_per_cpu(&mut self.counters, index));
+        self.hops.fill(DestHop::default());
+        self.loads.fill(Load::default());
+        self.stats.fill(Stats::default());
+        self.turns.fill(0);
+        self.counters.fill(0);
         let keys: Vec<PersistKey> = self.persistence.keys().map(|key| key.expect("a key")).collect();
         keys.iter().for_each(|key| self.persistence.remove(key).expect("to remove a client"));
         let keys: Vec<FragKey> = self.fragments.keys().map(|key| key.expect("a key")).collect();
@@ -259,11 +264,7 @@ impl Maps {
     }
 
     pub fn clear_flows(&mut self) {
-        for index in 0..self.flows.len() {
-            if self.bucket(index).tags != [0; WAYS] {
-                self.flows.set(index, empty_bucket(), 0).expect("to clear a bucket");
-            }
-        }
+        self.flows.fill(empty_bucket());
     }
 
     fn clear_shortcuts(&self) {
@@ -284,21 +285,15 @@ impl Maps {
     /// Takes this many jiffies off every time. What is good for a fixed time is over.
     pub fn age(&mut self, jiffies: u32) {
         self.clear_shortcuts();
-        for index in 0..self.flows.len() {
-            let mut bucket = self.bucket(index);
-            for flow in &mut bucket.ways {
-                flow.expires = flow.expires.wrapping_sub(jiffies);
-                flow.renew = flow.renew.wrapping_sub(jiffies);
-            }
-            if bucket.tags != [0; WAYS] {
-                self.flows.set(index, bucket, 0).expect("to age a bucket");
-            }
+        let mut buckets = self.flows.read();
+        for flow in buckets.iter_mut().filter(|bucket| bucket.tags != [0; WAYS]).flat_map(|bucket| &mut bucket.ways) {
+            flow.expires = flow.expires.wrapping_sub(jiffies);
+            flow.renew = flow.renew.wrapping_sub(jiffies);
         }
-        for index in 0..self.hops.len() {
-            let mut hop = self.hops.get(&index, 0).expect("a hop");
-            hop.path_mtu_until = hop.path_mtu_until.wrapping_sub(jiffies);
-            self.hops.set(index, hop, 0).expect("to age a hop");
-        }
+        self.flows.write(&buckets);
+        let mut hops = self.hops.read();
+        hops.iter_mut().for_each(|hop| hop.path_mtu_until = hop.path_mtu_until.wrapping_sub(jiffies));
+        self.hops.write(&hops);
         let clients: Vec<(PersistKey, Persist)> = self.persistence.iter().map(|pair| pair.expect("a client")).collect();
         for (key, value) in clients {
             let expires = value.expires.wrapping_sub(jiffies);
@@ -308,16 +303,8 @@ impl Maps {
 
     /// To explain a difference.
     pub fn nonzero_counters(&self) -> Vec<(usize, u64)> {
-        let value = |index: usize| self.counters.get(&(index as u32), 0).expect("a counter").iter().sum();
-        (0..COUNTERS).map(|index| (index, value(index))).filter(|(_, count)| *count > 0).collect()
-    }
-
-    pub fn bucket(&self, index: u32) -> Bucket {
-        self.flows.get(&index, 0).expect("a bucket")
-    }
-
-    pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
-        (0..self.flows.len()).map(|index| self.bucket(index))
+        let sums = self.counters.sums(|cpus| cpus.iter().sum());
+        sums.into_iter().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -340,10 +327,4 @@ fn write_array<T: Pod + PartialEq>(map: &mut Array<MapData, T>, old: Option<&[T]
             map.set(index as u32, value, 0).expect("to write a map");
         }
     }
-}
-
-fn clear_per_cpu<T: Pod + Default>(map: &mut PerCpuArray<MapData, T>, index: u32) {
-    let cpus = aya::util::nr_cpus().expect("the number of CPUs");
-    let zeros = PerCpuValues::try_from(vec![T::default(); cpus]).expect("a value for each CPU");
-    map.set(index, zeros, 0).expect("to clear a map");
 }
