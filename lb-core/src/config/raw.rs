@@ -323,7 +323,7 @@ keys! {
 
     /// What all frontends of layer 4 share.
     L4 "l4" {
-        /// Where in the kernel packets are taken; `auto`: XDP where driver and peers allow it, else tc.
+        /// Where in the kernel packets are taken; `auto`: XDP where driver and peers allow it and it loses no speed, else tc.
         attach: Attach = Attach::Auto;
         /// Network interfaces that packets arrive on, of clients and of backends; found out where absent.
         interfaces: List<String>;

@@ -117,7 +117,7 @@ pub struct L4 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attach {
-    /// XDP where driver and peers allow it, else tc.
+    /// XDP where driver and peers allow it and it loses no speed, else tc.
     Auto,
     Xdp,
     Tc,
