@@ -22,6 +22,10 @@ class GuestFailed(Exception):
     """A command failed in a guest, or the guest did not answer."""
 
 
+# A virtio-net card whose host sends it each segment by itself.
+SEGMENTS = "guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
+
+
 @dataclass
 class Nic:
     """A network card; the order of a machine's cards is that of eth0, eth1, ..."""
@@ -30,6 +34,8 @@ class Nic:
     mac: str
     model: str = "virtio-net-pci"
     queues: int = 1
+    # Of the device, as QEMU has them.
+    options: str = ""
 
     def arguments(self, tap: str, name: str) -> list[str]:
         netdev = f"tap,id={name},ifname={tap},script=no,downscript=no"
@@ -37,6 +43,8 @@ class Nic:
         if self.queues > 1:
             netdev += f",queues={self.queues}"
             device += f",mq=on,vectors={2 * self.queues + 2}"
+        if self.options:
+            device += f",{self.options}"
         return ["-netdev", netdev, "-device", device]
 
 
@@ -122,10 +130,10 @@ class Machine:
 
     # -- commands and files
 
-    def run(self, command: str, seconds: float = 60) -> Answer:
+    def run(self, command: str, seconds: float = 180) -> Answer:
         return self.agent.ask(command, seconds)
 
-    def check(self, command: str, seconds: float = 60) -> str:
+    def check(self, command: str, seconds: float = 180) -> str:
         """The output of a command that must not fail."""
         answer = self.run(command, seconds)
         if answer.code:

@@ -3,6 +3,7 @@
 import readme
 from pair import CONFIG, VIP
 from steps import Step, require, wait_for
+from traffic import Pings
 
 
 def boot(pair):
@@ -54,6 +55,18 @@ def clients(pair):
     return pair.served(f"http://{VIP}/")
 
 
+def see_it_move(pair):
+    """Step 6: a ping from the client while lb-a hands over to lb-b, and lb-b to lb-a."""
+    command = readme.chapters()[6].quoted("sudo lb vrrp yield")
+    with Pings(pair.client, VIP) as pings:
+        for node, other in ((pair.a, "lb-b"), (pair.b, "lb-a")):
+            node.check(command)
+            require(pair.holders() == [other], f"the address is on {pair.holders()}")
+    seen = f"{pings.lost} of {pings.sent} pings lost"
+    require(not pings.lost, seen)
+    return f"there and back: {seen}"
+
+
 STEPS = [
     Step("two Debians, and a real server, boot", boot),
     Step("apt installs the package, and starts nothing", install),
@@ -61,4 +74,6 @@ STEPS = [
     Step("README's rules go into a firewall that drops", open_firewall),
     Step("doctor finds no problem, the unit starts", ask_and_start),
     Step("a client is served through the virtual address", clients),
+    Step("README's handover loses no ping", see_it_move),
 ]
+SHORT = STEPS[:-1]

@@ -6,6 +6,8 @@ from pair import LAYER4, VIP, configure_both
 from steps import Step, require, wait_for
 
 ADDRESSES = {"nat": "203.0.113.11", "dr": "203.0.113.12", "tunnel": "203.0.113.13"}
+# Of each node, by what its cards can do (pair.py).
+HOOKS = {"lb-a": "xdp", "lb-b": "tc"}
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy/real-server/lb-real-server"
 INSTALLED = "lb-real-server"
 
@@ -25,13 +27,22 @@ def start(pair):
     for node in pair.nodes:
         node.prepare_layer4()
     configure_both(pair, LAYER4)
+    wait_for(lambda: not problems(pair), 60, lambda: f"doctor: {'; '.join(problems(pair))}")
     hooks = []
     for node in pair.nodes:
         require(node.state() == "active", f"{node.name}: the unit is {node.state()}: {node.complaint()}")
         require(node.restarts() == 0, f"{node.name}: systemd started it {node.restarts()} times again")
-        hooks.append(f"{node.name} ({node.check('uname -r').split('-')[0]}): {node.hooks()}")
+        chosen = {hook for _, hook, _ in node.hooks()}
+        require(chosen == {HOOKS[node.name]}, f"{node.name}: {node.told_hooks()}")
+        hooks.append(f"{node.name} ({node.check('uname -r').split('-')[0]}): {node.told_hooks()}")
     wait_for(lambda: pair.holders() == ["lb-a"], 60, lambda: f"the addresses are on {pair.holders()}, not on lb-a")
     return "; ".join(hooks)
+
+
+def problems(pair) -> list[str]:
+    """What doctor finds on either node once both run."""
+    told = [(node.name, node.run("sudo lb doctor").output) for node in pair.nodes]
+    return [f"{name}: {line}" for name, text in told for line in text.splitlines() if line.startswith("PROBLEM")]
 
 
 def connection(mode):

@@ -1,8 +1,10 @@
 """The Debian package of this tree, and one that apt takes for newer."""
 
+import os
 import pathlib
 import re
 import subprocess
+import tempfile
 
 from guests import kernels
 
@@ -14,6 +16,19 @@ def build() -> pathlib.Path:
     subprocess.run(["make", "--silent", "deb"], cwd=REPOSITORY, check=True, stdin=subprocess.DEVNULL)
     made = (kernels.target() / "debian").glob("lb_*.deb")
     return max(made, key=lambda path: path.stat().st_mtime)
+
+
+def build_of(lb: pathlib.Path) -> pathlib.Path:
+    """The package with this program in it, whatever cargo has built it for."""
+    goal = kernels.directory() / "debian"
+    with tempfile.TemporaryDirectory() as target:
+        pathlib.Path(target, "release").mkdir()
+        pathlib.Path(target, "release/lb").symlink_to(lb.resolve())
+        done = subprocess.run(
+            ["deploy/debian/build", goal], cwd=REPOSITORY, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            text=True, env={**os.environ, "CARGO_TARGET_DIR": target, "DPKG_DEB_COMPRESSOR_TYPE": "gzip"},
+        )
+    return pathlib.Path(done.stdout.strip())
 
 
 def newer(deb: pathlib.Path, directory: pathlib.Path) -> pathlib.Path:

@@ -17,6 +17,7 @@ import packages
 import readme
 from guests import machine, network, root
 from steps import require, wait_for
+from waiting import Waiting
 
 HERE = pathlib.Path(__file__).parent
 VIP = "203.0.113.10"
@@ -35,7 +36,7 @@ table inet filter {
         iifname "lo" accept
         ct state established,related accept
         meta l4proto { 1, 58 } accept
-        tcp dport { 22, 80, 443, 9600 } accept
+        tcp dport { 22, 443, 9600 } accept
     }
     chain forward {
         type filter hook forward priority filter; policy accept;
@@ -84,9 +85,11 @@ class Node:
             "/etc/apt/sources.list": "",
             **debs,
         }
+        # One node by XDP, the other by tc, as `attach: auto` has it.
+        options = machine.SEGMENTS if name == "lb-a" else ""
         cards = [
-            machine.Nic("public", f"52:54:00:00:01:{last:02x}"),
-            machine.Nic("inside", f"52:54:00:00:02:{last:02x}"),
+            machine.Nic("public", f"52:54:00:00:01:{last:02x}", options=options),
+            machine.Nic("inside", f"52:54:00:00:02:{last:02x}", options=options),
         ]
         self.machine = machine.Machine(name, image, cards, directory, files)
         self.run, self.check = self.machine.run, self.machine.check
@@ -117,17 +120,21 @@ class Node:
         lines = self.run("journalctl -u lb -o cat --no-pager -n 40").output.splitlines()
         return next((line for line in reversed(lines) if "ERROR" in line or "error" in line), lines[-1] if lines else "")
 
-    def hooks(self) -> str:
+    def hooks(self) -> list[tuple[str, str, str]]:
+        return hooks(self.check("lb status"))
+
+    def told_hooks(self) -> str:
         """Which hook each interface of layer 4 got, and why, as `lb status` says it."""
-        return ", ".join(f"{name} by {hook} ({why})" for name, hook, why in hooks(self.check("lb status")))
+        return ", ".join(f"{name} by {hook} ({why})" for name, hook, why in self.hooks())
 
     def keep_firewall(self) -> None:
         """The rules as they are, for the next boot, as README advises."""
         self.check("(echo 'flush ruleset'; nft list ruleset) >/run/rules && cp /run/rules /etc/nftables.conf")
 
     def prepare_layer4(self) -> None:
-        """What README asks for besides: virtual routers may speak on the segment inside too, and the host routes."""
+        """What README asks for besides: virtual routers may speak inside and by IPv6 too, and the host routes."""
         self.check("set -e\n" + readme.chapters()[4].block.replace("203.0.113.", "10.0.0."))
+        self.check("nft insert rule inet filter input ip6 saddr fe80::/10 meta l4proto 112 accept")
         self.keep_firewall()
         self.check("echo net.ipv4.ip_forward=1 >/etc/sysctl.d/90-lb.conf; sysctl -q --system")
 
@@ -191,6 +198,7 @@ class Pair:
         self.b = Node("lb-b", trixie, 3, directory, debs)
         self.real_server = self.first_server(trixie)
         self.second = second_server()
+        self.waiting = Waiting(self.machines)
 
     @property
     def nodes(self) -> tuple[Node, Node]:
@@ -218,6 +226,11 @@ class Pair:
             guest.install()
             guest.start()
         return ", ".join(f"{guest.name} after {guest.wait():.0f} s" for guest in self.machines)
+
+    def switch_off(self) -> None:
+        for guest in self.machines:
+            if guest.running:
+                guest.power_off()
 
     # -- what anybody can see from outside
 
@@ -248,6 +261,7 @@ class Pair:
     def served(self, url: str, count: int = 10) -> str:
         answers = self.curl(url, count)
         good = [line for line in answers if line.startswith("rs-")]
-        require(len(good) == count, f"{len(good)} of {count} requests served: {set(answers) - set(good)}")
+        others = sorted({re.sub(r"after \d+ ms", "", line) for line in answers if line and line not in good})
+        require(len(good) == count, f"{len(good)} of {count} requests served: {'; '.join(others[:2])}")
         names = sorted({line.split()[0] for line in good})
         return f"{count} of {count} served by {' and '.join(names)}"

@@ -12,6 +12,8 @@ import threading
 import time
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n%s\r\n"
+# A time without an answer that is worth a report.
+GAP = 0.2
 # A failover takes less; a SYN that got lost is sent again by the kernel after a second only.
 PATIENCE = 0.25
 
@@ -21,17 +23,21 @@ class Tally:
 
     def __init__(self):
         self.answers = self.failures = 0
-        self.longest = 0.0
+        self.gaps = []
         self.last = time.monotonic()
         self.errors = {}
         self.servers = {}
 
     def answered(self, server: str) -> None:
-        now = time.monotonic()
         self.answers += 1
-        self.longest = max(self.longest, now - self.last)
-        self.last = now
+        self.look()
         self.servers[server] = self.servers.get(server, 0) + 1
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now - self.last >= GAP:
+            self.gaps.append([self.last, now])
+        self.last = now
 
     def failed(self, error: Exception) -> None:
         self.failures += 1
@@ -39,9 +45,9 @@ class Tally:
         self.errors[name] = self.errors.get(name, 0) + 1
 
     def report(self) -> dict:
-        gap = max(self.longest, time.monotonic() - self.last)
-        return {"answers": self.answers, "failures": self.failures, "longest": round(gap, 3),
-                "errors": self.errors, "servers": self.servers}
+        self.look()
+        return {"answers": self.answers, "failures": self.failures, "gaps": self.gaps, "errors": self.errors,
+                "servers": self.servers}
 
 
 def ask(connection: socket.socket, close: bool) -> str:

@@ -10,14 +10,21 @@ SECTION = "A pair in five minutes"
 
 @dataclass(frozen=True)
 class Chapter:
-    """One numbered step: its blocks of code, each of them a file or a shell script."""
+    """One numbered step: its text, and its blocks of code, each of them a file or a shell script."""
 
+    text: str
     blocks: tuple[str, ...]
 
     @property
     def block(self) -> str:
         [block] = self.blocks
         return block
+
+    def quoted(self, command: str) -> str:
+        """The command, which must stand in the text word for word."""
+        if f"`{command}`" not in self.text:
+            raise ValueError(f"README does not say `{command}`: {self.text.strip()[:60]}")
+        return command
 
 
 def chapters(readme: str | None = None) -> dict[int, Chapter]:
@@ -28,4 +35,4 @@ def chapters(readme: str | None = None) -> dict[int, Chapter]:
 
 
 def chapter(text: str) -> Chapter:
-    return Chapter(tuple(re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)))
+    return Chapter(text, tuple(re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)))

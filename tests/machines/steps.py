@@ -1,9 +1,14 @@
 """A table of steps, and the lines that a run prints: one for each step, with what was measured."""
 
+import textwrap
 import time
 import traceback
 from dataclasses import dataclass
 from typing import Callable
+
+
+WIDTH = 80
+INDENT = " " * 8
 
 
 class Failed(Exception):
@@ -27,7 +32,14 @@ class Result:
 
     def __str__(self) -> str:
         word = "passed" if self.passed else "FAILED"
-        return f"{word}  {self.subject:<10} {self.step:<58} {self.measured}  [{self.seconds:.0f} s]"
+        head = f"{word}  {self.subject:<10} {self.step:<54} {self.seconds:>4.0f} s"
+        return "\n".join([head, *wrapped(self.measured)])
+
+
+def wrapped(text: str) -> list[str]:
+    """What was measured, below the step, in a terminal of 80 columns."""
+    return [piece for line in text.splitlines() for piece in textwrap.wrap(line, WIDTH, initial_indent=INDENT,
+                                                                          subsequent_indent=INDENT)]
 
 
 def carry_out(subject: str, step: Step, pair) -> Result:
@@ -56,4 +68,4 @@ def wait_for(condition: Callable, seconds: float, message: str | Callable[[], st
             return value
         if time.monotonic() > deadline:
             raise Failed(f"{message() if callable(message) else message} (waited {seconds:.0f} s)")
-        time.sleep(0.1)
+        time.sleep(0.5)  # each look costs an emulated guest some of its CPU
