@@ -40,7 +40,8 @@ STEPS = [
     Step("connections", FORWARDS, r"^forwards::\w+::", short=ONE_OF_EACH_MODE, tries=2),
     Step("lb-real-server", FORWARDS, r"^real_servers::", short="", tries=2),
     Step("VLAN, bond, bridge", FORWARDS, r"^below::", short="", tries=2),
-    Step("failover of a pair", PAIR, r"^failover::(flows|layer_7|nothing)", short="", tries=2, at_once=1),
+    # Not those of how long it takes, nor 10,000 flows: the CPU is emulated.
+    Step("failover of a pair", PAIR, r"^failover::(flows|layer_7)", short="", tries=2, at_once=1),
     Step("lossy flow sync", PAIR, r"^lossy::", short="", tries=2, at_once=1),
     Step("VRRP in a VRF", VRRP, r"^vrf::", short="", tries=2, at_once=1),
 ]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::Net;
 use super::net::{DR, GATEWAY, NAT, VIP};
 use crate::hosts::Host;
-use crate::shared::{Authority, Lb, eventually, get};
+use crate::shared::{Authority, Lb, emulated, eventually, get};
 
 /// Two nodes and the hosts around them.
 pub struct Pair {
@@ -68,6 +68,8 @@ impl Pair {
     pub fn config(&self) -> String {
         let dir = self.dir.path().display();
         let Looks { attach, virtual_mac } = self.looks;
+        // A machine that is emulated is late more often than that.
+        let interval = if emulated() { "500ms" } else { "50ms" };
         let backends = |prefix: &str| [11, 12, 13].map(|n| format!("\"{prefix}{n}\"")).join(", ");
         let mut text = format!(
             "
@@ -76,8 +78,8 @@ nodes:
   b: {{ address: 203.0.113.3, priority: 100 }}
 sync: {{ secret_file: {dir}/secret }}
 vrrp:
-  front: {{ interface: eth0, vrid: 51, interval: 50ms, group: pair, virtual_mac: {virtual_mac}, addresses: [{VIP}/24] }}
-  back: {{ interface: eth1, vrid: 52, interval: 50ms, group: pair, virtual_mac: {virtual_mac}, peers: multicast, addresses: [{GATEWAY}/24] }}
+  front: {{ interface: eth0, vrid: 51, interval: {interval}, group: pair, virtual_mac: {virtual_mac}, addresses: [{VIP}/24] }}
+  back: {{ interface: eth1, vrid: 52, interval: {interval}, group: pair, virtual_mac: {virtual_mac}, peers: multicast, addresses: [{GATEWAY}/24] }}
 l4: {{ attach: {attach}, flows: 65536 }}
 pools:
   site: {{ check: {{ http: {{ path: / }}, interval: 200ms }}, backends: [{}] }}

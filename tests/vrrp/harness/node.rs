@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Lan, OWN, PEER};
 use crate::hosts::{Space, UNTIL_THE_TEST_ENDS};
-use crate::shared::{Lb, poll};
+use crate::shared::{Lb, emulated, poll};
 
 pub struct Node<'l> {
     pub lb: Lb,
@@ -26,7 +26,9 @@ pub fn pair_config(vrrp: &str) -> String {
 
 /// One virtual router, `v`, with one address.
 pub fn one(more: &str) -> String {
-    pair_config(&format!("  v: {{ interface: eth0, vrid: 51, interval: 100ms, addresses: [{}/24]{more} }}", Node::VIP))
+    let interval = if emulated() { "500ms" } else { "100ms" };
+    let vip = Node::VIP;
+    pair_config(&format!("  v: {{ interface: eth0, vrid: 51, interval: {interval}, addresses: [{vip}/24]{more} }}"))
 }
 
 impl<'l> Node<'l> {
