@@ -8,8 +8,9 @@ from guests import initramfs, kernels, qemu
 
 from .binaries import stripped
 
+# Those of the host that start others as well (env, xargs, timeout): busybox's would prefer busybox's own programs.
 PROGRAMS = """
-    ip tc ethtool nft nsenter setpriv sysctl curl nginx dnsmasq dig ping iperf3 xargs timeout
+    ip tc ethtool nft nsenter setpriv env sysctl curl nginx dnsmasq dig ping iperf3 xargs timeout
 """.split()
 MODULES = """
     veth bridge dummy bonding 8021q vrf macvlan ipip ip6_tunnel
