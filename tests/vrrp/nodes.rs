@@ -43,6 +43,23 @@ fn a_node_that_is_stopped_hands_over_first_and_leaves_nothing() {
     assert_eq!(settings(&lan), before);
 }
 
+/// Routers of both families on one interface, in either order.
+#[test]
+fn the_first_of_a_network_takes_no_others_along_whichever_router_comes_first() {
+    let v6 = "  v6: { interface: eth0, vrid: 52, interval: 100ms, addresses: ['2001:db8::100/64'] }\n";
+    let v4 = "  v: { interface: eth0, vrid: 51, interval: 100ms, addresses: [10.0.0.100/24] }\n";
+    for routers in [[v6, v4], [v4, v6]] {
+        let lan = lan!();
+        lan.lb.sysctl("ipv4/conf/eth0/promote_secondaries", "0");
+        lan.lb.sysctl("ipv4/conf/all/promote_secondaries", "0");
+        let a = Node::start(&lan.lb, "a", &pair_config(&routers.concat()));
+        a.await_role("active");
+        assert_eq!(settings(&lan).trim(), "1");
+        assert!(a.end(Signal::SIGTERM).success());
+        assert_eq!(settings(&lan).trim(), "0");
+    }
+}
+
 fn settings(lan: &Lan) -> String {
     lan.lb.run("sysctl -n net.ipv4.conf.eth0.promote_secondaries")
 }

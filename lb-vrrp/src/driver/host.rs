@@ -173,17 +173,21 @@ impl Kernel for Host {
     }
 
     fn enter(&mut self, link: &Link, family: Family) -> Result<(), Errno> {
-        if let Some(ground) = self.grounds.iter_mut().find(|ground| ground.index == link.index) {
-            ground.users += 1;
-            return Ok(());
-        }
-        let (announcer, mut sysctls) = (Announcer::open(link.index).map_err(errno)?, Sysctls::noted_in(&self.ledger));
-        let prepared = match family {
-            Family::V4 => sysctls.promote_secondaries(&link.name),
-            Family::V6 => Ok(()),
+        let at = match self.grounds.iter().position(|ground| ground.index == link.index) {
+            Some(at) => at,
+            None => {
+                let announcer = Announcer::open(link.index).map_err(errno)?;
+                let sysctls = Sysctls::noted_in(&self.ledger);
+                self.grounds.push(Ground { index: link.index, announcer, sysctls, users: 0 });
+                self.grounds.len() - 1
+            }
         };
-        self.grounds.push(Ground { index: link.index, announcer, sysctls, users: 1 });
-        prepared.map_err(errno)
+        let ground = &mut self.grounds[at];
+        ground.users += 1;
+        match family {
+            Family::V4 => ground.sysctls.promote_secondaries(&link.name).map_err(errno),
+            Family::V6 => Ok(()),
+        }
     }
 
     fn leave(&mut self, link: &Link) {
@@ -231,6 +235,12 @@ impl Kernel for Host {
     fn forwards(&mut self, link: &Link, family: Family) -> bool {
         let read = || std::fs::read(format!("/proc/sys/net/ipv6/conf/{}/forwarding", link.name));
         family == Family::V6 && read().is_ok_and(|text| text.starts_with(b"1"))
+    }
+
+    /// A host that lb may not set it on may have it at 0.
+    fn keeps_secondaries(&mut self, link: &Link) -> bool {
+        let read = |name| std::fs::read(format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries"));
+        ["all", link.name.as_str()].into_iter().any(|name| read(name).is_ok_and(|text| text.starts_with(b"1")))
     }
 
     fn make_virtual(&mut self, id: RouterId, parent: &Link, place: &Place) -> Result<Link, Errno> {

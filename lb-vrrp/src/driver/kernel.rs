@@ -57,6 +57,8 @@ pub trait Kernel {
     fn announce(&mut self, link: &Link, frames: &[Frame]) -> Result<usize, Errno>;
     /// Whether packets of the family are forwarded from the interface.
     fn forwards(&mut self, link: &Link, family: Family) -> bool;
+    /// Whether the other addresses of a network stay when the first of them goes.
+    fn keeps_secondaries(&mut self, link: &Link) -> bool;
     /// An interface for the addresses with the MAC address of the virtual router. It is down.
     fn make_virtual(&mut self, id: RouterId, parent: &Link, place: &Place) -> Result<Link, Errno>;
     /// Up, and a socket to send adverts from it; or down, and the socket has one user less.

@@ -102,7 +102,7 @@ pub enum Reason {
 /// Worth a line in the log and a counter, but no change of role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Notice {
-    #[error("{from} sends every {theirs:?}, not every {ours:?}")]
+    #[error("{from} sends every {theirs:?}, not every {ours:?}: it is configured otherwise, or its host is late")]
     IntervalDiffers { from: IpAddr, ours: Duration, theirs: Duration },
     #[error("{from} has other addresses")]
     AddressesDiffer { from: IpAddr },
@@ -114,7 +114,7 @@ pub enum Notice {
     Conflict,
     #[error(
         "somebody on this host removed a virtual address; it was put back (systemd-networkd does so unless its .network \
-         file has KeepConfiguration=static: lb doctor looks)"
+         file has KeepConfiguration=static: `lb doctor` checks it)"
     )]
     AddressRemoved,
     #[error(
@@ -132,8 +132,8 @@ pub enum Notice {
     )]
     Late { times: u8, hold: Duration },
     #[error(
-        "took over from {from}, which is still active: this host was late, or adverts were lost; next time it looks for \
-         longer"
+        "took over from {from}, which is still active: this host was late, or adverts were lost; next time it \
+         waits longer"
     )]
     TookOverInVain { from: IpAddr },
     #[error("nobody took over: still active")]

@@ -59,6 +59,10 @@ impl Active {
         }
     }
 
+    pub(super) fn told(&self) -> Duration {
+        self.told
+    }
+
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_some()
     }

@@ -147,9 +147,11 @@ impl Machine {
             return;
         }
         if !backup.has_looked {
-            // The later it is judged, the less silence proves; and the less, the more often that was wrong.
+            // The later it is judged, the less silence proves; and the less, the more often that was wrong. Who let go
+            // with priority 0 has proved it.
             let is_late = now.since(backup.down) >= self.settings.interval;
-            let looks = self.lateness.looks(now).max(u32::from(is_late));
+            let marks = if backup.released.is_none() { self.lateness.looks(now) } else { 0 };
+            let looks = marks.max(u32::from(is_late));
             if looks > 0 {
                 let look = self.settings.look(backup.interval);
                 return backup.look(now, look.max(looks * self.settings.look(self.settings.interval)));
@@ -190,6 +192,12 @@ impl Machine {
         }
     }
 
+    /// Whether it would be a sign of lateness to find somebody active now. Two nodes that start at once are none.
+    fn may_be_in_vain(&self, reason: Reason) -> bool {
+        let State::Backup(backup) = &self.state else { return false };
+        matches!(reason, Reason::Silence(_)) && (backup.active.is_some() || self.lateness.times() > 0)
+    }
+
     /// RFC 9568 section 6.4.2 (365 to 400). The advert comes first: peers should hear of it before anybody else does.
     fn claim(&mut self, now: Time, reason: Reason, out: &mut Actions) {
         let told = self.lateness.interval(now, &self.settings);
@@ -198,7 +206,7 @@ impl Machine {
         out.push(Action::Announce { repeat: self.settings.garp.repeat });
         self.farewell = None;
         let active = Active::new(now, &self.settings, told);
-        let active = if matches!(reason, Reason::Silence(_)) { active.after_silence(now) } else { active };
+        let active = if self.may_be_in_vain(reason) { active.after_silence(now) } else { active };
         self.change(State::Active(active), reason, out);
     }
 }

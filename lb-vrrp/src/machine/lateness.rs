@@ -9,7 +9,7 @@
 //! * An active one whose adverts are late tells its peers to wait for longer ([`Lateness::interval`]). That is the
 //!   interval in an advert (RFC 9568 section 5.2.7), from which a backup derives its patience; v2 has no such thing.
 //!
-//! All of it is bounded, and forgotten when the node has been on time for long enough.
+//! All of it is bounded, and forgotten bit by bit while the node is on time.
 
 use std::time::Duration;
 
@@ -17,11 +17,13 @@ use super::Settings;
 use crate::packet::Version;
 use crate::time::Time;
 
-/// One time is forgotten after so long on time.
+/// Each time that this node was on time for so long, one time that it was not is forgotten.
 const FORGET: Duration = Duration::from_secs(120);
 const FIRST_HOLD: Duration = Duration::from_secs(10);
 const LONGEST_HOLD: Duration = Duration::from_secs(300);
 const MOST_LOOKS: u32 = 5;
+/// From there on nothing gets longer, and so nothing more has to be forgotten.
+const MOST_TIMES: u8 = 6;
 /// What peers are told is at most so many times the interval, and at most this.
 const MOST_INTERVALS: u32 = 4;
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,7 +52,7 @@ impl Lateness {
     /// A peer may have taken over, or this node took over in vain.
     pub fn note(&mut self, now: Time) {
         self.forget(now);
-        self.times = self.times.saturating_add(1);
+        self.times = (self.times + 1).min(MOST_TIMES);
         self.last = now;
     }
 

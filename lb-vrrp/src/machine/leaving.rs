@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::backup::Backup;
-use super::{Action, Actions, Active, Machine, Notice, Reason, Settings, State};
+use super::{Action, Actions, Active, Machine, Notice, Reason, Settings, State, timers};
 use crate::packet::Advert;
 use crate::time::Time;
 
@@ -36,8 +36,8 @@ impl Machine {
     pub(super) fn leave(&mut self, now: Time, cause: Cause, out: &mut Actions) {
         let State::Active(active) = &mut self.state else { return };
         let patience = match cause {
-            Cause::Yield => self.settings.yield_patience(),
-            Cause::Stop => self.settings.stop_patience(),
+            Cause::Yield => timers::yield_patience(active.told()),
+            Cause::Stop => self.settings.stop_patience(active.told()),
         };
         match &mut active.leaving {
             // On its way already. To stop is final, to yield is not.

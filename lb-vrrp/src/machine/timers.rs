@@ -40,25 +40,25 @@ impl Settings {
         LOOK * active_interval
     }
 
-    /// How long a successor has to be heard when we yield. Nothing is lost meanwhile: we go on serving. It covers a
-    /// peer that did not get our priority 0 and has to miss our adverts.
-    pub(super) fn yield_patience(&self) -> Duration {
-        5 * self.interval
-    }
-
     /// The same when we stop, where an operator waits: at least the longest skew, at most about a second.
-    pub(super) fn stop_patience(&self) -> Duration {
+    pub(super) fn stop_patience(&self, told: Duration) -> Duration {
         let longest_skew = match self.version {
             Version::V2 => Duration::from_secs(1),
-            Version::V3 => self.interval,
+            Version::V3 => told,
         };
-        self.yield_patience().min(Duration::from_secs(1)).max(longest_skew * 5 / 4)
+        yield_patience(told).min(Duration::from_secs(1)).max(longest_skew * 5 / 4)
     }
 
     /// How long a successor gets to add the addresses and announce them while we still forward what comes.
     pub(super) fn linger(&self) -> Duration {
         (2 * self.interval).clamp(Duration::from_millis(20), Duration::from_millis(200))
     }
+}
+
+/// How long a successor has to be heard when we yield. Nothing is lost meanwhile: we go on serving. It covers a peer that
+/// did not get our priority 0 and has to miss our adverts, of the interval that it was told.
+pub(super) fn yield_patience(told: Duration) -> Duration {
+    5 * told
 }
 
 /// After so long without an advert, a peer that was told this interval may have taken over.

@@ -178,7 +178,17 @@ impl World {
 
     pub fn kill(&mut self, node: usize, keeps_addresses: bool) {
         self.nodes[node].kill(keeps_addresses);
+        if !keeps_addresses {
+            self.lose_announcements(node);
+        }
         self.forget(node);
+    }
+
+    /// What a node had not sent when its power went. Else one of three intervals ago could be the last that the client
+    /// hears, when the node is up again: nobody can know of it, and so nobody can mend it.
+    fn lose_announcements(&mut self, node: usize) {
+        let is_its = |message: &Message| matches!(message, Message::Announcement { from, .. } if *from == node);
+        self.messages.iter_mut().for_each(|message| drop(message.take_if(|message| is_its(message))));
     }
 
     /// Nobody answers at this node any more: the client notices that, and would ask.

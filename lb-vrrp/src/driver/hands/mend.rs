@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Hands;
 use crate::driver::kernel::Kernel;
 use crate::driver::letters::{Doing, Finding};
-use crate::net::Address;
+use crate::net::{Address, Link};
 use crate::routers::RouterId;
 
 impl<K: Kernel> Hands<K> {
@@ -42,13 +42,16 @@ impl<K: Kernel> Hands<K> {
         let held = self.holdings.iter().filter(|holding| {
             holding.holds && holding.ground().is_some_and(|link| link.index == index) && holding.virtual_link.is_none()
         });
+        let links: Vec<Link> = held.clone().filter_map(|holding| holding.ground().cloned()).collect();
         let held: Vec<(RouterId, IpNet)> =
             held.flat_map(|h| h.charge.addresses.iter().map(|address| (h.charge.id, *address))).collect();
         let Some(id) = held.first().map(|(id, _)| *id) else { return };
         let Ok(there) = self.kernel.addresses(index) else { return };
         let held: HashSet<IpNet> = held.into_iter().map(|(_, address)| address).collect();
         let ahead = ahead_of_own(&there, |address| address.ours && held.contains(&address.ip));
-        if !ahead.is_empty() {
+        // Else the host's own would go with them.
+        let may_go = links.first().is_some_and(|link| self.kernel.keeps_secondaries(link));
+        if !ahead.is_empty() && may_go {
             let moved = self.kernel.remove(index, &ahead).and_then(|()| self.kernel.add(index, &ahead));
             self.check(id, Doing::Add, moved);
         }

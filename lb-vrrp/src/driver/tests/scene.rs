@@ -155,6 +155,10 @@ impl Kernel for Bench {
         false
     }
 
+    fn keeps_secondaries(&mut self, _link: &Link) -> bool {
+        true
+    }
+
     fn make_virtual(&mut self, _id: RouterId, _parent: &Link, _place: &Place) -> Result<Link, Errno> {
         self.links.push(link("lb51.eth0", 7));
         Ok(link("lb51.eth0", 7))

@@ -99,3 +99,38 @@ fn who_took_over_in_vain_looks_for_longer_the_next_time() {
     let first = waits[0];
     assert_eq!(waits, [first, first + 200 * MS, first + 400 * MS]);
 }
+
+/// Silence proves little to who was late; priority 0 is no silence.
+#[test]
+fn who_is_let_go_takes_over_at_once_however_late_it_was() {
+    let mut node = Node::active(settings());
+    for _ in 0..10 {
+        hold(&mut node);
+    }
+    node.wait(3 * SECOND).handle(Event::Timer);
+    node.hear(HIGH, 200);
+    node.hear(HIGH, 0);
+    let begun = node.now;
+    node.run_out();
+    assert_eq!(node.role(), Role::Active);
+    assert!(node.now.since(begun) <= 100 * MS, "{:?}", node.now.since(begun));
+}
+
+/// It may not have got our priority 0, and then it has to miss adverts of the interval that it was told.
+#[test]
+fn a_successor_that_was_told_to_wait_for_longer_is_waited_for_longer() {
+    let mut node = Node::active(settings());
+    node.wait(255 * MS).handle(Event::Timer);
+    node.handle(Event::Yield);
+    assert_eq!(node.patience(), 1300 * MS);
+}
+
+/// Neither was late: each started where nobody was active.
+#[test]
+fn two_nodes_that_start_at_once_have_nothing_to_forgive() {
+    let mut node = Node::backup(settings());
+    node.run_out();
+    assert_eq!(node.role(), Role::Active);
+    assert_eq!(notices(&node.wait(10 * MS).hear(HIGH, 200)), []);
+    assert_eq!(node.role(), Role::Backup);
+}
