@@ -9,7 +9,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, Ne
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
@@ -140,10 +140,10 @@ impl Netlink {
     }
 
     /// As if a packet were to be sent there: the kernel resolves the address, or verifies what it knows
-    /// (NTF_USE of neighbour entries, since Linux 2.6). What somebody has set for good stays as it is: NTF_USE would
-    /// make a mere guess of it (`__neigh_update` in net/core/neighbour.c takes NUD_PERMANENT away).
+    /// (NTF_USE of neighbour entries, since Linux 2.6). What somebody keeps there stays as it is: NTF_USE takes
+    /// NUD_PERMANENT, NTF_EXT_LEARNED and NTF_MANAGED away (`__neigh_update` in net/core/neighbour.c).
     pub fn use_neighbour(&mut self, interface: u32, address: IpAddr) -> io::Result<()> {
-        if self.is_permanent(interface, address)? {
+        if self.is_kept(interface, address)? {
             return Ok(());
         }
         let mut entry = neighbour_at(interface, address);
@@ -151,13 +151,10 @@ impl Netlink {
         self.ask(Message::NewNeighbour(entry), NLM_F_ACK | NLM_F_CREATE).map(drop)
     }
 
-    fn is_permanent(&mut self, interface: u32, address: IpAddr) -> io::Result<bool> {
-        let permanent = |answer: &Message| match answer {
-            Message::NewNeighbour(entry) => entry.header.state == NeighbourState::Permanent,
-            _ => false,
-        };
+    fn is_kept(&mut self, interface: u32, address: IpAddr) -> io::Result<bool> {
+        let kept = |answer: &Message| matches!(answer, Message::NewNeighbour(entry) if is_kept(entry));
         match self.ask(Message::GetNeighbour(neighbour_at(interface, address)), 0) {
-            Ok(answers) => Ok(answers.iter().any(permanent)),
+            Ok(answers) => Ok(answers.iter().any(kept)),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
         }
@@ -310,6 +307,14 @@ fn event(message: &Message) -> Option<Event> {
     }
 }
 
+/// By an operator, or by a program that knows the address from elsewhere.
+fn is_kept(entry: &NeighbourMessage) -> bool {
+    let is_managed = |attribute: &NeighbourAttribute| matches!(attribute, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed));
+    entry.header.state == NeighbourState::Permanent
+        || entry.header.flags.contains(NeighbourFlags::ExtLearned)
+        || entry.attributes.iter().any(is_managed)
+}
+
 fn neighbour_at(interface: u32, address: IpAddr) -> NeighbourMessage {
     let mut entry = NeighbourMessage::default();
     entry.header.family = family(address);
@@ -455,4 +460,24 @@ fn is_no_route(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL | libc::EADDRNOTAVAIL)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_somebody_keeps_are_known() {
+        let entry = |change: fn(&mut NeighbourMessage)| {
+            let mut entry = neighbour_at(1, IpAddr::from([10, 0, 0, 1]));
+            entry.header.state = NeighbourState::Reachable;
+            change(&mut entry);
+            is_kept(&entry)
+        };
+        assert!(!entry(|_| ()));
+        assert!(!entry(|entry| entry.header.flags = NeighbourFlags::Router));
+        assert!(entry(|entry| entry.header.state = NeighbourState::Permanent));
+        assert!(entry(|entry| entry.header.flags = NeighbourFlags::ExtLearned));
+        assert!(entry(|entry| entry.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed))));
+    }
 }

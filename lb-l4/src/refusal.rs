@@ -128,6 +128,8 @@ fn why(said: &Said, kernel: &Kernel, is_map: bool) -> Why {
 fn forbidden(kernel: &Kernel) -> Why {
     match &kernel.lockdown {
         _ if kernel.is_in_user_namespace => Why::UserNamespace,
+        // Of what lockdown forbids to programs, lb's do nothing: only kernels with rules of their own refuse them for it.
+        Some(_) if kernel.is_filtered => Why::Policy,
         Some(mode) => Why::Lockdown(mode.clone()),
         None => Why::Policy,
     }
@@ -159,7 +161,7 @@ impl Display for Refusal {
             ),
             Why::Lockdown(mode) => write!(
                 out,
-                "{linux} does not let lb use {what}: it is locked down ({mode}, see /sys/kernel/security/lockdown and kernel_lockdown(7)); boot it without `lockdown=`, or without Secure Boot where that brings it"
+                "{linux} does not let lb use {what}, though it has the capabilities: it is locked down ({mode}, see /sys/kernel/security/lockdown and kernel_lockdown(7)), or a security module (SELinux, a BPF program) says no; its log, or `dmesg`, names which"
             ),
             Why::Policy if kernel.is_filtered => write!(
                 out,
@@ -289,7 +291,10 @@ processed 309 insns (limit 1000000) max_states_per_insn 1 total_states 23 peak_s
             &of(Kernel { lockdown: Some("confidentiality".to_owned()), ..kernel() }),
             &["locked down (confidentiality"],
         );
-        says(&of(Kernel { is_filtered: true, ..kernel() }), &["system calls are filtered", "SystemCallFilter="]);
+        for lockdown in [None, Some("integrity".to_owned())] {
+            let filtered = Kernel { is_filtered: true, lockdown, ..kernel() };
+            says(&of(filtered), &["system calls are filtered", "SystemCallFilter="]);
+        }
         says(&of(kernel()), &["security module"]);
     }
 

@@ -30,6 +30,8 @@ const STEPS: u32 = 50;
 /// Between two times that the kernel is asked to know the way to every backend and router, and for each backend
 /// at least, so that thousands cost no more of a CPU than hundreds.
 const RESOLVE: Duration = Duration::from_secs(3);
+/// Routes that change all the time (BGP) do not make it look at all of them all the time.
+const RESOLVE_SOONEST: Duration = Duration::from_millis(500);
 const RESOLVE_EACH: Duration = Duration::from_millis(5);
 
 /// Ends with [`Watch::stop`].
@@ -97,6 +99,8 @@ struct Watcher {
     links: HashMap<u32, Link>,
     next_step: Instant,
     next_resolve: Instant,
+    /// The last time.
+    resolved: Option<Instant>,
     /// When rings that found no room are tried again.
     retry: Option<Instant>,
 }
@@ -126,6 +130,7 @@ impl Watcher {
             links,
             next_step: now,
             next_resolve: now,
+            resolved: None,
             retry: None,
         }
     }
@@ -182,7 +187,8 @@ impl Watcher {
             debug!("the network has changed: next hops are looked up anew");
             lock(&self.control).maps.raise_epoch();
             // Routes may lead over other neighbours now.
-            self.next_resolve = clock();
+            let soonest = self.resolved.map_or_else(clock, |resolved| resolved + RESOLVE_SOONEST);
+            self.next_resolve = self.next_resolve.min(soonest);
         }
     }
 
@@ -212,6 +218,7 @@ impl Watcher {
             self.resolve_asked(now);
         }
         if now >= self.next_resolve {
+            self.resolved = Some(now);
             self.next_resolve = now + self.resolve();
         }
         let mut control = lock(&self.control);
