@@ -76,8 +76,8 @@ fn network_manager(machine: &Machine, what: &str, interface: &str, index: &str) 
              them away for a moment, so `lb vrrp yield` first"
         )),
         true => Err(warning(format!(
-            "NetworkManager configures {interface}, with keep-configuration=no: it takes the virtual addresses away when \
-             it starts, and lb has to put them back"
+            "NetworkManager configures {interface}, with keep-configuration=no for some devices: where this is one of \
+             them, it takes the virtual addresses away when it starts, and lb has to put them back"
         ))),
     };
     Some(finding(what, result).or_fix("keep-configuration=yes under [device] in /etc/NetworkManager/conf.d"))

@@ -23,11 +23,11 @@ pub struct Named {
     need: Need,
 }
 
-/// What it names; relative paths and programs that are looked for in PATH are left out.
+/// What it names; programs that are looked for in PATH are left out.
 pub fn named(config: &Config) -> Vec<Named> {
     let mut all = Vec::new();
     let mut add = |what: &str, path: &Path, need| {
-        if path.is_absolute() {
+        if need != Need::Run || path.components().count() > 1 {
             all.push(Named { what: what.to_owned(), path: path.to_owned(), need });
         }
     };
@@ -80,6 +80,12 @@ impl Named {
     }
 }
 
+/// Found from where one happens to stand, and by the unit from the root.
+pub fn relative(file: &Named) -> Option<Finding> {
+    let why = "is relative, and lb.service starts in /";
+    file.path.is_relative().then(|| file.problem(why, "the whole path".to_owned()))
+}
+
 /// What the unit's sandbox keeps from it, whoever may use it elsewhere.
 pub fn hidden(file: &Named, unit: &Unit) -> Option<Finding> {
     if let Some(setting) = unit.hides(&file.path) {
@@ -97,13 +103,8 @@ pub fn hidden(file: &Named, unit: &Unit) -> Option<Finding> {
 /// What the rights of files refuse who looks, which is the unit's user. A file that is missing is told elsewhere.
 pub fn refused(file: &Named, unit: &Unit) -> Option<Finding> {
     let (place, right) = match file.need {
-        // systemd makes its directory before lb starts, and hands it over.
-        Need::Write if unit.makes(&file.path) => return None,
-        Need::Write => {
-            let place = file.path.ancestors().find(|place| may(place, AccessFlags::F_OK) != Err(Errno::ENOENT))?;
-            (may(place, AccessFlags::W_OK) == Err(Errno::EACCES)).then(|| (place.to_owned(), 'w'))?
-        }
-        need => forbidden(&file.path, need)?,
+        Need::Write => unwritable(&file.path, unit)?,
+        need => closed(&file.path).or_else(|| forbidden(&file.path, need))?,
     };
     let verb = match file.need {
         Need::Read => "read",
@@ -115,14 +116,55 @@ pub fn refused(file: &Named, unit: &Unit) -> Option<Finding> {
     Some(file.problem(&why, format!("chgrp {user} {place} && chmod g+{right} {place}", place = place.display())))
 }
 
-/// The directory on the way or the file itself that refuses who looks, and the right that is lacking there.
-fn forbidden(path: &Path, need: Need) -> Option<(PathBuf, char)> {
+/// What cannot be written to: the file, or where it is missing, the directory that it would be made in.
+fn unwritable(path: &Path, unit: &Unit) -> Option<(PathBuf, char)> {
+    let is_missing = |place: &Path| may(place, AccessFlags::F_OK) == Err(Errno::ENOENT);
+    // systemd makes the directory before lb starts, and hands it over; files that are in it stay whose they are.
+    if unit.makes_place_for(path) && is_missing(path) {
+        return None;
+    }
+    if let Some(folder) = closed(path) {
+        return Some(folder);
+    }
+    let place = path.ancestors().find(|place| !is_missing(place))?;
+    (may(place, AccessFlags::W_OK) == Err(Errno::EACCES)).then(|| (place.to_owned(), 'w'))
+}
+
+/// The first directory on the way that refuses who looks.
+fn closed(path: &Path) -> Option<(PathBuf, char)> {
     let mut folders: Vec<_> = path.ancestors().skip(1).collect();
     folders.reverse();
     let closed = folders.into_iter().find(|folder| may(folder, AccessFlags::X_OK) == Err(Errno::EACCES));
-    if let Some(folder) = closed {
-        return Some((folder.to_owned(), 'x'));
-    }
+    closed.map(|folder| (folder.to_owned(), 'x'))
+}
+
+/// The file that refuses who looks, and the right that is lacking.
+fn forbidden(path: &Path, need: Need) -> Option<(PathBuf, char)> {
     let (flag, lacking) = if need == Need::Run { (AccessFlags::X_OK, 'x') } else { (AccessFlags::R_OK, 'r') };
     (may(path, flag) == Err(Errno::EACCES)).then(|| (path.to_owned(), lacking))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unit::tests::{SHOWN, unit};
+    use super::*;
+
+    fn named(path: &str, need: Need) -> Named {
+        Named { what: "file".to_owned(), path: path.into(), need }
+    }
+
+    #[test]
+    fn a_relative_path_is_another_one_for_the_unit() {
+        let said = relative(&named("tls/site.pem", Need::Read)).map(|found| found.to_string()).unwrap_or_default();
+        assert!(said.contains("tls/site.pem is relative, and lb.service starts in /"), "{said}");
+        assert!(relative(&named("/etc/lb/tls/site.pem", Need::Read)).is_none());
+    }
+
+    #[test]
+    fn the_unit_makes_no_directory_below_those_that_systemd_makes() {
+        let unit = unit(SHOWN);
+        assert!(unit.makes_place_for(Path::new("/var/log/lb/access.log")));
+        assert!(!unit.makes_place_for(Path::new("/var/log/lb/web/access.log")));
+        assert!(!unit.makes_place_for(Path::new("/var/log/lb")));
+    }
 }

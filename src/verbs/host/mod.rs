@@ -174,7 +174,7 @@ fn socket(path: &Path) -> Result {
 }
 
 fn access_log(path: &Path, unit: Option<&Unit>) -> Result {
-    match unit.is_some_and(|unit| unit.makes(path)) {
+    match unit.is_some_and(|unit| unit.makes_place_for(path)) {
         true => Ok(format!("{} is in a directory that lb.service makes", path.display())),
         false => in_a_directory(path).and_then(|()| writable(path)),
     }

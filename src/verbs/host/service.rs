@@ -22,7 +22,7 @@ pub fn examine(config: &Config, file: &Path, unit: &Unit) -> Vec<Finding> {
     let mut findings = of_files(&named, unit);
     findings.extend(capabilities(config, unit));
     findings.extend(layer4(config, unit));
-    findings.extend(virtual_macs(config, unit));
+    findings.extend(sysctls(config, unit));
     if findings.is_empty() {
         let well = format!("runs lb as the user {}, who can use what the file names", unit.user());
         findings.push(finding("lb.service", Ok(well)));
@@ -32,8 +32,9 @@ pub fn examine(config: &Config, file: &Path, unit: &Unit) -> Vec<Finding> {
 
 /// Rights are judged where they can be tried; the user of the unit itself tries them elsewhere, as its own.
 fn of_files(named: &[Named], unit: &Unit) -> Vec<Finding> {
-    let sandbox = named.iter().filter_map(|file| files::hidden(file, unit));
-    let mut findings: Vec<_> = sandbox.collect();
+    let mut findings: Vec<_> = named.iter().filter_map(files::relative).collect();
+    let named: Vec<_> = named.iter().filter(|file| files::relative(file).is_none()).collect();
+    findings.extend(named.iter().filter_map(|file| files::hidden(file, unit)));
     if let Some(eyes) = is_root().then(|| Eyes::of(unit.user())).flatten() {
         findings.extend(eyes.see(|| named.iter().filter_map(|file| files::refused(file, unit)).collect::<Vec<_>>()));
     }
@@ -58,9 +59,12 @@ fn layer4(config: &Config, unit: &Unit) -> Option<Finding> {
     Some(finding("lb.service", Err(problem(why))).or_fix(format!("ReadWritePaths=-{home} by systemctl edit lb")))
 }
 
-fn virtual_macs(config: &Config, unit: &Unit) -> Option<Finding> {
-    config.vrrp.iter().find(|router| router.virtual_mac)?;
-    let why = format!("makes {SYSCTLS} read-only: interfaces with virtual MAC addresses keep their own sysctls");
+fn sysctls(config: &Config, unit: &Unit) -> Option<Finding> {
+    config.vrrp.iter().find(|router| router.virtual_mac || !router.is_v6())?;
+    let why = format!(
+        "makes {SYSCTLS} read-only: the interfaces of virtual routers keep their own sysctls (promote_secondaries, and \
+         those of virtual MAC addresses)"
+    );
     let fix = format!("ReadWritePaths=-{SYSCTLS} by systemctl edit lb");
     (!unit.lets_write(Path::new(SYSCTLS))).then(|| finding("lb.service", Err(warning(why))).or_fix(fix))
 }
@@ -89,7 +93,7 @@ mod tests {
             let (config, unit) = (config(text), unit(SHOWN));
             assert_eq!(capabilities(&config, &unit), None);
             assert_eq!(layer4(&config, &unit), None);
-            assert_eq!(virtual_macs(&config, &unit), None);
+            assert_eq!(sysctls(&config, &unit), None);
         }
     }
 
@@ -103,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn sysctls_that_virtual_macs_cannot_set_are_told() {
+    fn sysctls_that_virtual_routers_cannot_set_are_told() {
         let closed = unit(&SHOWN.replace(" -/proc/sys/net", ""));
-        assert!(virtual_macs(&config(ROUTER), &closed).is_some_and(|found| !found.is_problem()));
+        assert!(sysctls(&config(ROUTER), &closed).is_some_and(|found| !found.is_problem()));
     }
 }

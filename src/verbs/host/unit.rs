@@ -75,9 +75,9 @@ impl Unit {
         self.paths("InaccessiblePaths").any(|hidden| path.starts_with(hidden)).then_some("InaccessiblePaths")
     }
 
-    /// Is this in a directory that systemd makes for the service when it starts?
-    pub fn makes(&self, path: &Path) -> bool {
-        self.made().any(|made| path.starts_with(made))
+    /// Is this a file right in a directory that systemd makes for the service when it starts? It makes none below it.
+    pub fn makes_place_for(&self, path: &Path) -> bool {
+        self.made().any(|made| path.parent() == Some(Path::new(&made)))
     }
 
     /// Is the file system writable there, whoever owns what is in it?
