@@ -146,7 +146,8 @@ fn the_log_is_rotated_as_the_user_who_writes_it() {
     // The user and the directory are the test's, and there is no service to tell.
     let text = text.replace("/var/log/lb", logs.to_str().unwrap()).replace(" lb lb", " nobody nogroup");
     let told = dir.path().join("told");
-    let text = text.replace("systemctl kill --kill-whom=main -s USR1 lb.service", &format!("touch {}", told.display()));
+    let text = text.replace("systemctl -q is-active lb.service", "true");
+    let text = text.replace("systemctl kill --kill-who=main -s USR1 lb.service", &format!("touch {}", told.display()));
     let file = dir.path().join("logrotate");
     fs::write(&file, text).unwrap();
     let state = dir.path().join("state");
