@@ -106,6 +106,7 @@ def one_round(options, tool, contender, topology, results):
             **{name: topology.place(interface) for name, interface in interfaces(contender)},
             "forwarder": contender.forwarder and {**contender.forwarder, "buckets": BUCKETS},
             "direct": contender.direct,
+            "keeps_address": contender.keeps_address,
             "flows": flows,
             "warm_up": int(packets * options.scale) // 10,
             "packets": int(packets * options.scale),

@@ -25,12 +25,14 @@ class Contender:
     rules: str = ""
     direct: bool = False
     """Clients send to a backend itself, for the kernel to route."""
+    keeps_address: bool = False
+    """Packets for the VIP arrive with that address."""
     shortcut: bool = False
     """Nobody forwards: counted where the balancer would be."""
 
 
 CONTENDERS = [
-    Contender("lb-xdp-dr", "lb, XDP, dr", {"hook": "xdp", "mode": "dr"}),
+    Contender("lb-xdp-dr", "lb, XDP, dr", {"hook": "xdp", "mode": "dr"}, keeps_address=True),
     Contender("lb-xdp-nat", "lb, XDP, nat", {"hook": "xdp", "mode": "nat"}),
     Contender("lb-tc-nat", "lb, tc, nat", {"hook": "tc", "mode": "nat"}),
     Contender("routing", "plain forwarding", direct=True),

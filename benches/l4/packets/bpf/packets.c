@@ -196,6 +196,7 @@ int nothing(CONTEXT *ctx)
 struct seen {
 	__be32 address; /* where it should go to */
 	__be32 netmask;
+	__u64 answers; /* a SYN is answered as a server does */
 	__u64 right;
 	__u64 wrong;
 	__u64 last[7];
@@ -208,19 +209,42 @@ struct {
 	__type(value, struct seen);
 } arrivals SEC(".maps");
 
+/* Turns a SYN, which acknowledges nothing, into the SYN-ACK to it. Exchanged addresses and ports leave the sums as they
+ * are. */
+static __always_inline int answer(struct xdp_md *ctx, struct frame4 *frame)
+{
+	struct frame4 syn = *frame;
+	__builtin_memcpy(frame->eth.h_dest, syn.eth.h_source, ETH_ALEN);
+	__builtin_memcpy(frame->eth.h_source, syn.eth.h_dest, ETH_ALEN);
+	frame->ip.saddr = syn.ip.daddr;
+	frame->ip.daddr = syn.ip.saddr;
+	frame->tcp.source = syn.tcp.dest;
+	frame->tcp.dest = syn.tcp.source;
+	frame->tcp.ack = 1;
+	frame->tcp.ack_seq = bpf_htonl(bpf_ntohl(syn.tcp.seq) + 1);
+	__u32 more = bpf_htons(0x0010) + (frame->tcp.ack_seq & 0xffff) + (frame->tcp.ack_seq >> 16);
+	frame->tcp.check = fold((__u16)~syn.tcp.check + more);
+	/* Not XDP_TX: veth wakes the other end for it only where that has an XDP program, too. */
+	return bpf_redirect(ctx->ingress_ifindex, 0);
+}
+
 SEC("xdp.frags")
 int sink(struct xdp_md *ctx)
 {
 	struct frame4 *frame = (void *)(long)ctx->data;
 	__u32 zero = 0;
 	struct seen *seen = bpf_map_lookup_elem(&arrivals, &zero);
-	if (!seen || (void *)(frame + 1) > (void *)(long)ctx->data_end)
-		return XDP_DROP;
+	/* What is shorter or of another protocol, ARP above all, the host may want. */
+	if (!seen || (void *)(frame + 1) > (void *)(long)ctx->data_end || frame->eth.h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
 	if ((frame->ip.daddr & seen->netmask) != seen->address) {
 		seen->wrong++;
 		return XDP_DROP;
 	}
-	if (seen->right++ & 1023)
+	seen->right++;
+	if (seen->answers && frame->ip.protocol == IPPROTO_TCP && frame->tcp.syn && !frame->tcp.ack)
+		return answer(ctx, frame);
+	if ((seen->right - 1) & 1023)
 		return XDP_DROP;
 	for (int i = 0; i < 6; i++)
 		seen->last[i] = ((__u64 *)frame)[i];

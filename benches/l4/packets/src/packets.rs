@@ -1,5 +1,6 @@
 //! The generator and the sink of bpf/packets.c.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -39,6 +40,21 @@ pub struct Run {
     /// CPU time of this thread.
     pub cpu: Duration,
     pub elapsed: Duration,
+}
+
+/// Where packets should go to.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    address: [u8; 4],
+    netmask: [u8; 4],
+}
+
+impl Network {
+    /// The one that this address is in; `prefix` is neither 0 nor more than 32.
+    pub fn of(address: Ipv4Addr, prefix: u32) -> Self {
+        let netmask = u32::MAX << (32 - prefix);
+        Self { address: (address.to_bits() & netmask).to_be_bytes(), netmask: netmask.to_be_bytes() }
+    }
 }
 
 /// What came to the sink.
@@ -141,17 +157,17 @@ impl Packets {
         attach(self.ebpf.program_mut(program).context("no such program")?, interface)
     }
 
-    /// What the sink counts as right.
-    pub fn expect(&mut self, address: [u8; 4], netmask: [u8; 4]) -> Result<()> {
-        let [a, b, c, d] = address;
-        let [e, f, g, h] = netmask;
-        let mut seen = [0; 10];
+    /// What the sink counts as right, from now on, and whether it answers to SYNs.
+    pub fn expect(&mut self, network: Network, answers: bool) -> Result<()> {
+        let Network { address: [a, b, c, d], netmask: [e, f, g, h] } = network;
+        let mut seen = [0; 11];
         seen[0] = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        seen[1] = u64::from(answers);
         set(&mut self.ebpf, "arrivals", 0, seen)
     }
 
     pub fn arrivals(&mut self) -> Result<Arrivals> {
-        let [_, right, wrong, sample @ ..]: [u64; 10] = array(&mut self.ebpf, "arrivals")?.get(&0, 0)?;
+        let [_, _, right, wrong, sample @ ..]: [u64; 11] = array(&mut self.ebpf, "arrivals")?.get(&0, 0)?;
         let sample: Vec<u8> = sample.into_iter().flat_map(u64::to_ne_bytes).collect();
         Ok(Arrivals { right, wrong, sample: sample[..54].to_vec() })
     }

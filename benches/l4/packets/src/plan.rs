@@ -12,6 +12,9 @@ const MAC_OF_CLIENTS: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const MAC_OF_INGRESS: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub const PORT: u16 = 80;
 pub const BACKEND_PORT: u16 = 8080;
+/// The first client of IPv4; the others are in the same /10.
+pub const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
+pub const CLIENTS_PREFIX: u32 = 10;
 /// In each pool; a power of two, and ORed to the address of the first.
 pub const BACKENDS: u32 = 16;
 
@@ -140,7 +143,7 @@ fn sums(frame: &[u8]) -> (u32, u32) {
 /// The first client: the others add the number of their flow, but for what is in the port.
 fn clients(family: Family) -> IpAddr {
     match family {
-        Family::V4 => Ipv4Addr::new(10, 64, 0, 0).into(),
+        Family::V4 => CLIENTS.into(),
         Family::V6 => Ipv6Addr::new(0xFD00, 0x64, 0, 0, 0, 0, 0, 0).into(),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum;
 use crate::forwarder::{Forwarder, Setup};
-use crate::packets::{Hook, Packets, index};
+use crate::packets::{Hook, Network, Packets, index};
 use crate::plan::{self, Family, Packet, Plan};
 
 #[derive(Deserialize)]
@@ -25,10 +25,25 @@ pub struct Request {
     /// Clients send to a backend's own address, for routing alone.
     #[serde(default)]
     direct: bool,
+    /// Packets for the VIP arrive with this address, as dr has it.
+    #[serde(default)]
+    keeps_address: bool,
+    /// Opens the flows from outside, where whoever forwards must have seen a connection begin.
+    #[serde(default)]
+    handshake: Option<Handshake>,
     /// A power of two; 0: every packet opens one.
     flows: u32,
     warm_up: u32,
     packets: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Handshake {
+    /// Replies go to the client by another way (dr).
+    Forward,
+    /// Replies come back through whoever forwards (nat).
+    Both,
 }
 
 #[derive(Deserialize)]
@@ -54,15 +69,18 @@ pub fn measure(request: &Request) -> Result<Throughput> {
     request.ingress.enter()?;
     let plan = request.plan();
     let forwarder = request.forwarder.map(|setup| request.start(setup, &plan)).transpose()?;
-    sink.expect(request.destination(), [255, 255, 255, 0])?;
 
     request.clients.enter()?;
     let mut generator = Packets::load(Hook::Xdp)?;
-    generator.attach("pass", &request.clients.interface)?;
+    generator.attach("sink", &request.clients.interface)?;
     let clients = index(&request.clients.interface)?;
+    if let Some(handshake) = request.handshake {
+        request.open(handshake, &plan, (&mut generator, &mut sink))?;
+    }
+    sink.expect(request.destination(), false)?;
     generator.send(&plan, clients, request.warm_up)?;
-    sink.expect(request.destination(), [255, 255, 255, 0])?;
-    let first = if plan.flows == 0 { request.warm_up } else { 0 };
+    sink.expect(request.destination(), false)?;
+    let first = plan.first + if plan.flows == 0 { request.warm_up } else { 0 };
     let run = generator.send(&Plan { first, ..plan }, clients, request.packets)?;
     let arrivals = sink.arrivals()?;
     report(forwarder, &arrivals)?;
@@ -93,6 +111,24 @@ impl Request {
         Ok(forwarder)
     }
 
+    /// A handshake for each flow, as clients and backends do it; the same interface sends and hears the replies.
+    fn open(&self, handshake: Handshake, plan: &Plan, (generator, sink): (&mut Packets, &mut Packets)) -> Result<()> {
+        let replies = if handshake == Handshake::Both { u64::from(plan.flows) } else { 0 };
+        let clients = index(&self.clients.interface)?;
+        generator.expect(Network::of(plan::CLIENTS, plan::CLIENTS_PREFIX), false)?;
+        sink.expect(self.destination(), handshake == Handshake::Both)?;
+        for packet in [Packet::Syn, Packet::Ack] {
+            generator.send(&Plan { packet, scattered: false, ..*plan }, clients, plan.flows)?;
+        }
+        let (there, back) = (sink.arrivals()?.right, generator.arrivals()?.right);
+        ensure!(
+            (there, back) == (2 * u64::from(plan.flows), replies),
+            "{} handshakes: {there} packets arrived at the backends, and {back} replies of {replies} at the clients",
+            plan.flows
+        );
+        Ok(())
+    }
+
     fn plan(&self) -> Plan {
         let server = if self.direct { plan::first_backend(Family::V4, false) } else { plan::vip(Family::V4) };
         Plan {
@@ -103,16 +139,17 @@ impl Request {
             reply: false,
             flows: self.flows,
             scattered: true,
-            first: 0,
+            // Flow 0 is one of those that a run before this one has established.
+            first: u32::from(self.flows == 0),
         }
     }
 
-    /// The /24 that packets have at the end: dr leaves the address alone.
-    fn destination(&self) -> [u8; 4] {
-        let keeps = self.forwarder.is_some_and(|setup| setup.mode == crate::forwarder::Mode::Dr);
-        let address = if keeps { plan::vip(Family::V4) } else { plan::first_backend(Family::V4, false) };
+    /// Where packets should be on their way to at the end.
+    fn destination(&self) -> Network {
+        let kept = self.keeps_address && !self.direct;
+        let address = if kept { plan::vip(Family::V4) } else { plan::first_backend(Family::V4, false) };
         match address {
-            IpAddr::V4(address) => [address.octets()[0], address.octets()[1], address.octets()[2], 0],
+            IpAddr::V4(address) => Network::of(address, 24),
             IpAddr::V6(_) => unreachable!("asked for IPv4"),
         }
     }
