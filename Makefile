@@ -12,7 +12,7 @@ LB = $(or $(CARGO_TARGET_DIR),target)/release/lb
 FOLDERS = lib/systemd/system share/man/man5 share/man/man8 share/bash-completion/completions \
 	share/fish/vendor_completions.d $(ZSH_COMPLETIONS)
 
-.PHONY: help build demo demo-pair test test-kernels test-machines lint fuzz bench-failover bench-l4 bench-l7 install deb clean
+.PHONY: help build demo demo-pair test test-kernels test-machines lint fuzz bench-failover bench-l4 bench-l4-ipvs bench-l7 install deb clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -59,6 +59,10 @@ bench-failover: build ## what a client sees of a failover, beside keepalived (ro
 bench-l4: ## price of a packet, and packets per second against nftables (root)
 	@.ci/setup build bench-l4
 	benches/l4/run
+
+bench-l4-ipvs: ## instructions per packet beside IPVS, counted in a guest
+	@.ci/setup build kernels bench-l4-ipvs
+	benches/l4/ipvs
 
 bench-l7: build ## compare with HAProxy and nginx, one pinned worker each
 	@.ci/setup bench

@@ -10,6 +10,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
@@ -47,10 +48,14 @@ struct {
 #define CONTEXT struct xdp_md
 #define HOOK "xdp.frags" /* as the product: else it could not be called */
 #define SEND XDP_TX
+#define PASS XDP_PASS
+#define DROP XDP_DROP
 #else
 #define CONTEXT struct __sk_buff
 #define HOOK "classifier"
 #define SEND 0
+#define PASS TC_ACT_OK
+#define DROP TC_ACT_SHOT
 #endif
 
 #define CLIENT_PORTS 15 /* bits of a flow's number that are in its port, above CLIENT_PORT */
@@ -190,8 +195,6 @@ int nothing(CONTEXT *ctx)
 	return SEND;
 }
 
-#ifdef HOOK_XDP
-
 /* What came in, and one of a thousand to look at. */
 struct seen {
 	__be32 address; /* where it should go to */
@@ -211,7 +214,7 @@ struct {
 
 /* Turns a SYN, which acknowledges nothing, into the SYN-ACK to it. Exchanged addresses and ports leave the sums as they
  * are. */
-static __always_inline int answer(struct xdp_md *ctx, struct frame4 *frame)
+static __always_inline int answer(CONTEXT *ctx, struct frame4 *frame)
 {
 	struct frame4 syn = *frame;
 	__builtin_memcpy(frame->eth.h_dest, syn.eth.h_source, ETH_ALEN);
@@ -228,29 +231,32 @@ static __always_inline int answer(struct xdp_md *ctx, struct frame4 *frame)
 	return bpf_redirect(ctx->ingress_ifindex, 0);
 }
 
-SEC("xdp.frags")
-int sink(struct xdp_md *ctx)
+/* It takes packets in the form in which they come: frames by XDP, socket buffers by tc. */
+SEC(HOOK)
+int sink(CONTEXT *ctx)
 {
 	struct frame4 *frame = (void *)(long)ctx->data;
 	__u32 zero = 0;
 	struct seen *seen = bpf_map_lookup_elem(&arrivals, &zero);
 	/* What is shorter or of another protocol, ARP above all, the host may want. */
 	if (!seen || (void *)(frame + 1) > (void *)(long)ctx->data_end || frame->eth.h_proto != bpf_htons(ETH_P_IP))
-		return XDP_PASS;
+		return PASS;
 	if ((frame->ip.daddr & seen->netmask) != seen->address) {
 		seen->wrong++;
-		return XDP_DROP;
+		return DROP;
 	}
 	seen->right++;
 	if (seen->answers && frame->ip.protocol == IPPROTO_TCP && frame->tcp.syn && !frame->tcp.ack)
 		return answer(ctx, frame);
 	if ((seen->right - 1) & 1023)
-		return XDP_DROP;
+		return DROP;
 	for (int i = 0; i < 6; i++)
 		seen->last[i] = ((__u64 *)frame)[i];
 	seen->last[6] = *(__u32 *)((void *)frame + 48) | (__u64)*(__u16 *)((void *)frame + 52) << 32;
-	return XDP_DROP;
+	return DROP;
 }
+
+#ifdef HOOK_XDP
 
 SEC("xdp.frags")
 int pass(struct xdp_md *ctx)

@@ -20,6 +20,9 @@ pub struct Request {
     ingress: Place,
     egress: Place,
     backends: Place,
+    /// Where they are counted and dropped there: socket buffers by tc, for XDP would make frames of them first.
+    #[serde(default = "Request::xdp")]
+    sink: Hook,
     /// The product; without it, whatever the namespace is configured to do.
     forwarder: Option<Setup>,
     /// Clients send to a backend's own address, for routing alone.
@@ -63,7 +66,7 @@ pub struct Throughput {
 
 pub fn measure(request: &Request) -> Result<Throughput> {
     request.backends.enter()?;
-    let mut sink = Packets::load(Hook::Xdp)?;
+    let mut sink = Packets::load(request.sink)?;
     sink.attach("sink", &request.backends.interface)?;
 
     request.ingress.enter()?;
@@ -99,6 +102,10 @@ fn report(forwarder: Option<Forwarder>, arrivals: &crate::packets::Arrivals) -> 
 }
 
 impl Request {
+    fn xdp() -> Hook {
+        Hook::Xdp
+    }
+
     /// Loads and attaches the product, with the flows that should stand.
     fn start(&self, setup: Setup, plan: &Plan) -> Result<Forwarder> {
         let (ingress, egress) = (index(&self.ingress.interface)?, index(&self.egress.interface)?);

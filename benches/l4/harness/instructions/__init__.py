@@ -1,0 +1,1 @@
+"""Instructions per packet, counted in a guest: `benches/l4/ipvs`."""
